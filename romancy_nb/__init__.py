@@ -1,0 +1,106 @@
+"""Durable workflows that live in a notebook.
+
+>>> import romancy_nb as rn
+>>> @rn.activity
+... def reserve(item: str) -> str: ...
+>>> @rn.workflow
+... def order(item: str) -> str:
+...     return reserve(item)
+
+Everything that people need is here; what is heavy is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from romancy_nb.definitions.activity import Activity, activity
+from romancy_nb.definitions.ambient import Context, context, use_launcher
+from romancy_nb.definitions.helpers import gather, now, random, side_effect, sleep, uuid4
+from romancy_nb.definitions.options import RetryPolicy
+from romancy_nb.definitions.workflow import Workflow, workflow
+from romancy_nb.errors import ActivityError, TerminalError
+
+if TYPE_CHECKING:
+    from romancy_nb.notebook.extension import load_ipython_extension, unload_ipython_extension
+    from romancy_nb.payloads.codec import register_codec
+    from romancy_nb.runtime.instance import Instance
+    from romancy_nb.runtime.launch import connect, disconnect, instance, instances, sql, start
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Activity",
+    "ActivityError",
+    "Context",
+    "Instance",
+    "RetryPolicy",
+    "TerminalError",
+    "Workflow",
+    "activity",
+    "connect",
+    "context",
+    "disconnect",
+    "gather",
+    "instance",
+    "instances",
+    "load_ipython_extension",
+    "now",
+    "random",
+    "register_codec",
+    "side_effect",
+    "sleep",
+    "sql",
+    "start",
+    "unload_ipython_extension",
+    "uuid4",
+    "workflow",
+]
+
+_LATER = {
+    "Instance": "romancy_nb.runtime.instance",
+    "connect": "romancy_nb.runtime.launch",
+    "disconnect": "romancy_nb.runtime.launch",
+    "instance": "romancy_nb.runtime.launch",
+    "instances": "romancy_nb.runtime.launch",
+    "load_ipython_extension": "romancy_nb.notebook.extension",
+    "register_codec": "romancy_nb.payloads.codec",
+    "sql": "romancy_nb.runtime.launch",
+    "start": "romancy_nb.runtime.launch",
+    "unload_ipython_extension": "romancy_nb.notebook.extension",
+}
+
+
+def __getattr__(name: str) -> Any:
+    where = _LATER.get(name)
+    if where is None:
+        raise AttributeError(f"module 'romancy_nb' has no attribute {name!r}")
+    _wire()
+    value = globals()[name] = getattr(import_module(where), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
+
+
+def _wire() -> None:
+    """Connect the rooms that may not know each other: definitions to the engine, the engine to what shows it."""
+    if _wired:
+        return
+    _wired.append(True)
+    from romancy_nb.runtime.instance import use_timeline
+    from romancy_nb.runtime.observers import use_observer
+
+    use_observer(lambda: import_module("romancy_nb.notebook.output").observer())
+    use_timeline(lambda found: import_module("romancy_nb.widgets.timeline").Timeline.of(found))
+
+
+def _launcher() -> Any:
+    _wire()
+    return import_module("romancy_nb.runtime.launch").EngineLauncher()
+
+
+_wired: list[bool] = []
+use_launcher(_launcher)

@@ -1,0 +1,136 @@
+"""What workflow code asks for, and what one activation of it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import Any
+
+from romancy_nb.core.events import Event
+from romancy_nb.errors import HistoryMismatch
+from romancy_nb.payloads.payload import Payload
+
+__all__ = ["ActivityCommand", "Delivery", "Ended", "OpenCall", "OpenTimer", "Outcome", "Report"]
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityCommand:
+    """Schedule an activity.
+
+    Attributes:
+        name: the activity's name.
+        digest: canonical digest of the inputs.
+        payload: the inputs.
+        code: gives the activity's fingerprint; asked only when the call is new (R6).
+        target: the activity object; the core hands it through to whoever executes it.
+        reuse: "inputs", "prefix" or "never" (R8).
+        at_most_once: its delivery (A1).
+        extra: in-memory inputs that are not journaled (secrets), handed through.
+        context: the context variables of the call, for the activity to run in a copy of (C8).
+    """
+
+    name: str
+    digest: str
+    payload: Payload
+    code: Callable[[], str]
+    target: Any
+    reuse: str = "inputs"
+    at_most_once: bool = False
+    extra: Any = None
+    context: Context | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call came to, as its caller gets it. ``live`` is the attempt's own exception, where this process has it (E1)."""
+
+    ok: bool
+    payload: Payload
+    live: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An outcome or a timer on its way to the code. ``at`` is in microseconds."""
+
+    kind: str
+    place: str
+    at: int
+    attempt: int = 0
+    payload: Payload | None = None
+    live: BaseException | None = None
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """A call without an outcome: somebody has to execute it, or to go on executing it."""
+
+    place: str
+    command: ActivityCommand
+    occurrence: int = 0
+    attempts: int = 0
+    """How many attempts history says were started."""
+    failed: int = 0
+    """How many attempts history says failed; the rest are in doubt."""
+    failures: int = 0
+    """How many attempts failed: what the retry policy counts."""
+    next_at: int = 0
+    """When the next attempt may start (µs), 0 for at once."""
+    first_at: int = 0
+    """When the call was scheduled (µs)."""
+    fresh: bool = True
+    """True when the intent is of this activation: nothing can have happened yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTimer:
+    """A timer that has not fired. ``due`` is in microseconds."""
+
+    place: str
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the code ended: with a result, or with an error.
+
+    Attributes:
+        payload: the result; None when it raised.
+        error: the exception; None when it returned.
+        reported: True when the error came from an activity (directly, as a cause or in a group), False for a slip of the
+            workflow's own code (E4).
+    """
+
+    payload: Payload | None = None
+    error: BaseException | None = None
+    reported: bool = False
+
+
+@dataclass(slots=True)
+class Report:
+    """What an activation came to.
+
+    Attributes:
+        rows: new events in order, without their numbers.
+        calls: activity calls to execute.
+        timers: timers to watch.
+        cancelled_calls: places whose outcome the code no longer wants.
+        cancelled_timers: places of timers that need not be watched any more.
+        moved: calls that were found in another place than history has them (C6), as short texts.
+        replayed: how many calls got their outcome from this run's history, in this activation.
+        reused: how many got it from an earlier run's.
+        ended: set when the code has ended.
+        mismatch: set when code and history parted; then nothing else of the report counts.
+    """
+
+    rows: list[Event] = field(default_factory=list)
+    calls: list[OpenCall] = field(default_factory=list)
+    timers: list[OpenTimer] = field(default_factory=list)
+    cancelled_calls: list[str] = field(default_factory=list)
+    cancelled_timers: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    replayed: int = 0
+    reused: int = 0
+    ended: Ended | None = None
+    mismatch: HistoryMismatch | None = None

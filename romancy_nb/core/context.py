@@ -1,0 +1,218 @@
+"""How workflow code finds its run, and what it can ask of it: the ambient.
+
+"In a workflow" is decided by the loop that runs just now, or by the greenlet; never by a context variable, which threads
+and callbacks copy (C3, X3). ``ambient()`` also finds a run that was put down: its ambient answers every request with
+``RunPutDown``, so that a ``finally:`` in abandoned code has no effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.events
+import contextvars
+import inspect
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from greenlet import getcurrent, greenlet
+
+from romancy_nb.core.loop import WorkflowFuture, WorkflowLoop, user_line
+from romancy_nb.errors import RunPutDown, UnawaitedCall, WrongPlace
+
+if TYPE_CHECKING:
+    from romancy_nb.core.commands import ActivityCommand, Outcome
+
+__all__ = ["Ambient", "WorkflowGreenlet", "ambient"]
+
+
+class WorkflowGreenlet(greenlet):
+    """Runs ``def`` workflow code, so that a call can wait without a coroutine."""
+
+    ambient: Ambient
+
+
+def ambient() -> Ambient | None:
+    """Return the ambient of the workflow code that is running here, dead or alive; None outside any workflow (X3)."""
+    loop = asyncio.events._get_running_loop()
+    if type(loop) is WorkflowLoop:
+        found: Ambient | None = loop.ambient
+        return found
+    current = getcurrent()
+    return current.ambient if type(current) is WorkflowGreenlet else None
+
+
+class Ambient:
+    """The run as its own code sees it.
+
+    Attributes:
+        instance_id, workflow_name, run: which run this is (*run* counts from 1).
+        seed: of the run's random numbers; journaled.
+        replaying: True while what the code does is known from the journal.
+        dead: True once the execution was put down.
+        reported: exceptions that activities reported to the code (E4).
+    """
+
+    def __init__(self, loop: WorkflowLoop, *, instance_id: str, workflow_name: str, run: int, seed: int) -> None:
+        self.loop = loop
+        self.instance_id = instance_id
+        self.workflow_name = workflow_name
+        self.run = run
+        self.seed = seed
+        self.replaying = False
+        self.reported: list[BaseException] = []
+        self.codes: dict[int, tuple[Any, str]] = {}
+        self.greenlets: list[WorkflowGreenlet] = []
+        self.schedule: Callable[[ActivityCommand], WorkflowFuture]
+        self.record_side_effect: Callable[[str, Callable[[], Outcome]], Outcome]
+        self._unawaited: list[tuple[str, str, int, Coroutine[Any, Any, Any]]] = []
+        self._puts_refused = 0
+
+    @property
+    def dead(self) -> bool:
+        return self.loop.dead
+
+    def check(self) -> None:
+        """Refuse what comes too late or from the wrong side (C8, X3)."""
+        if self.loop.dead:
+            self._puts_refused += 1
+            current = getcurrent()
+            if self._puts_refused > 10_000 and type(current) is WorkflowGreenlet and current.parent is not None:
+                current.parent.switch()  # swallows every RunPutDown in a loop: it is left standing, for good
+            raise RunPutDown
+        if asyncio.events._get_running_loop() is not self.loop:
+            raise WrongPlace(
+                f"A call that belongs to workflow {self.workflow_name} ({self.instance_id}) was driven outside of it, on "
+                "another loop or thread. Await activity calls in the workflow itself, or run several at once with "
+                "rn.gather or asyncio.gather."
+            )
+
+    # -- waiting -------------------------------------------------------------------------------------------------------
+
+    def is_sync(self) -> bool:
+        """True when the code that is running is a ``def`` workflow's."""
+        return type(getcurrent()) is WorkflowGreenlet
+
+    def wait(self, future: asyncio.Future[Any]) -> Any:
+        """Wait for *future* in ``def`` code and return its result."""
+        current = getcurrent()
+        if type(current) is not WorkflowGreenlet:
+            file, line = user_line(2)
+            raise WrongPlace(f"{file}:{line} blocks in an `async def` workflow. Await the call instead.")
+        assert current.parent is not None
+        return current.parent.switch(future)
+
+    async def drive(self, function: Callable[[], Any]) -> Any:
+        """Run plain ``def`` *function* in a greenlet inside the current task; its waits become this task's."""
+        hub = getcurrent()
+        code = WorkflowGreenlet(function, hub)
+        code.ambient = self
+        code.gr_context = contextvars.copy_context()
+        self.greenlets.append(code)
+        try:
+            wanted = code.switch()
+            while not code.dead:
+                try:
+                    value = await wanted
+                except GeneratorExit:
+                    self.kill(code)
+                    raise
+                except BaseException as error:
+                    code.parent = getcurrent()
+                    wanted = code.throw(error)
+                else:
+                    code.parent = getcurrent()
+                    wanted = code.switch(value)
+            return wanted
+        finally:
+            if code.dead:
+                self.greenlets.remove(code)
+
+    def kill(self, code: WorkflowGreenlet) -> None:
+        """Unwind a greenlet of a run that was put down, on its own thread."""
+        for _ in range(1000):
+            if code.dead:
+                return
+            code.parent = getcurrent()
+            try:
+                code.throw(RunPutDown())
+            except BaseException:
+                continue
+
+    def gather(self, functions: list[Callable[[], Any]]) -> list[Any]:
+        """Run *functions* at the same time, each in a task of its own, and return their results in order (C2)."""
+        self.check()
+        tasks = [self.loop.create_task(self.drive(function)) for function in functions]
+        return list(self.wait(asyncio.gather(*tasks)))
+
+    # -- calls that were made and not awaited (C1) -----------------------------------------------------------------------
+
+    def expect(self, name: str, call: Coroutine[Any, Any, Any]) -> None:
+        """Remember that *call* has to be awaited before the workflow returns."""
+        if len(self._unawaited) > 64:
+            self._unawaited = [entry for entry in self._unawaited if _waits_to_start(entry[3])]
+        self._unawaited.append((name, *user_line(3), call))
+
+    def check_awaited(self) -> None:
+        """Raise when a call was made and never awaited, naming its line (C1)."""
+        left = [entry for entry in self._unawaited if _waits_to_start(entry[3])]
+        self._unawaited = []
+        for entry in left:
+            entry[3].close()
+        if left and not self.dead:
+            name, file, line, _ = left[0]
+            more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+            raise UnawaitedCall(
+                f"{file}:{line} calls activity {name} and never awaits it{more}, so it did not run. "
+                f"In an `async def` workflow write `await {name}(...)`."
+            )
+
+    def check_awaited_quietly(self) -> None:
+        """Close what was never awaited, without a word: the run has another error to tell of."""
+        for entry in self._unawaited:
+            if _waits_to_start(entry[3]):
+                entry[3].close()
+        self._unawaited = []
+
+    # -- deterministic helpers -------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The run's clock: the time of the last event that was delivered (C5)."""
+        self.check()
+        return datetime.fromtimestamp(self.loop.now, UTC)
+
+    def uuid4(self) -> UUID:
+        self.check()
+        return UUID(bytes=self._chance("uuid4", 16), version=4)
+
+    def random(self) -> float:
+        self.check()
+        return (int.from_bytes(self._chance("random", 8), "big") >> 11) / (1 << 53)
+
+    def side_effect(self, name: str, produce: Callable[[], Outcome]) -> Outcome:
+        """Return what *produce* came to the first time this place was reached; it is called only then."""
+        self.check()
+        return self.record_side_effect(name, produce)
+
+    def _chance(self, kind: str, size: int) -> bytes:
+        """Bytes that depend on nothing but the run's seed and the place of the call: the same on every replay."""
+        place = self.loop.here()
+        counter = f"{kind}:{self.seed}:{place.text}:{place.drawn}"
+        place.drawn += 1
+        return blake2b(counter.encode(), digest_size=size).digest()
+
+    def is_reported(self, error: BaseException, depth: int = 0) -> bool:
+        """True when *error* is an activity's own, was raised from one, or is a group of such (E4)."""
+        if depth > 20:
+            return False
+        if any(error is known for known in self.reported):
+            return True
+        if isinstance(error, BaseExceptionGroup):
+            return all(self.is_reported(member, depth + 1) for member in error.exceptions)
+        return error.__cause__ is not None and self.is_reported(error.__cause__, depth + 1)
+
+
+def _waits_to_start(call: Coroutine[Any, Any, Any]) -> bool:
+    return inspect.getcoroutinestate(call) == inspect.CORO_CREATED  # type: ignore[arg-type]

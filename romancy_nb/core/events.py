@@ -1,0 +1,125 @@
+"""The vocabulary of history: what can happen in a run, one event a row.
+
+History is append-only and is the truth: statuses, steps, attempts are all read off it. An event is *delivered* when the
+run's code gets to see it; exactly one is delivered between two rests of the loop (C5). The others are records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from romancy_nb.payloads.payload import Payload
+
+__all__ = [
+    "ACTIVITY_COMPLETED",
+    "ACTIVITY_FAILED",
+    "ACTIVITY_SCHEDULED",
+    "ATTEMPT_ABANDONED",
+    "ATTEMPT_FAILED",
+    "ATTEMPT_STARTED",
+    "CALL_CANCELLED",
+    "DELIVERED",
+    "INTENTS",
+    "LATE_OUTCOME",
+    "OUTCOME_RECORDED",
+    "RUN_COMPLETED",
+    "RUN_CANCELLED",
+    "RUN_FAILED",
+    "RUN_PAUSED",
+    "RUN_RESUMED",
+    "RUN_STARTED",
+    "RUN_STUCK",
+    "RUN_ENDS",
+    "SIDE_EFFECT",
+    "TIMER_CANCELLED",
+    "TIMER_FIRED",
+    "TIMER_STARTED",
+    "Event",
+]
+
+# -- the run ---------------------------------------------------------------------------------------------------------
+RUN_STARTED: Final = "run_started"
+"""First row of a run. name: workflow. call: instance id. digest: of the inputs. code: fingerprint of the workflow.
+payload: the inputs. meta: number (the run's number, from 1), reason (why this run exists, see ``transitions``),
+seed (int, for uuid4 and random), clock (µs, where the run's clock starts), owner (token), epoch (1), notebook (path or
+None), cell (id or None), versions ({"python": "3.11.7", ...}), namespace, source (the workflow's text)."""
+RUN_RESUMED: Final = "run_resumed"
+"""A process took the run up (again). meta: owner, epoch, reason."""
+RUN_PAUSED: Final = "run_paused"
+"""meta: reason ("interrupt", "error"). payload: the error, when there is one."""
+RUN_STUCK: Final = "run_stuck"
+"""The code parted from the history. meta: message, expected, asked."""
+RUN_COMPLETED: Final = "run_completed"
+"""payload: the result."""
+RUN_FAILED: Final = "run_failed"
+"""payload: the error."""
+RUN_CANCELLED: Final = "run_cancelled"
+"""meta: reason."""
+
+# -- calls (``call`` is the place) -----------------------------------------------------------------------------------
+ACTIVITY_SCHEDULED: Final = "activity_scheduled"
+"""The intent. name: activity. digest: of the inputs. code: fingerprint of the activity. payload: the inputs.
+meta (each only when it says something): occurrence (int, when > 0), reused ([run, seq] of the intent whose outcome
+answers this call), delivery ("at_most_once"), line ([file, line] of the call)."""
+ATTEMPT_STARTED: Final = "attempt_started"
+"""This attempt may have had an effect from here on (A1). attempt: 1, 2, …"""
+ATTEMPT_FAILED: Final = "attempt_failed"
+"""attempt: which. payload: the error. meta: next_at (µs, when the next attempt may start)."""
+ATTEMPT_ABANDONED: Final = "attempt_abandoned"
+"""An attempt was left running (timeout of a ``def`` activity, or Stop); its outcome may come late (A2, A3).
+meta: reason ("timeout", "interrupt")."""
+OUTCOME_RECORDED: Final = "outcome_recorded"
+"""An outcome that could not be delivered yet (the run was put down, or its code was busy): nothing is lost (S1).
+meta: ok (bool). payload: the result or the error. A later activity_completed/failed of the same call replaces it."""
+LATE_OUTCOME: Final = "late_outcome"
+"""What an abandoned attempt came to, after its call had ended otherwise. Never delivered. meta: ok."""
+ACTIVITY_COMPLETED: Final = "activity_completed"
+"""Delivered. attempt: how many attempts it took. payload: the result. meta: reused ([run, seq])."""
+ACTIVITY_FAILED: Final = "activity_failed"
+"""Delivered. attempt: how many. payload: the error. meta: reused."""
+CALL_CANCELLED: Final = "call_cancelled"
+"""The code cancelled the call (a losing branch): its outcome will not be delivered."""
+TIMER_STARTED: Final = "timer_started"
+"""name: "sleep". digest: of the delay. meta: due (µs), delay (seconds)."""
+TIMER_FIRED: Final = "timer_fired"
+"""Delivered."""
+TIMER_CANCELLED: Final = "timer_cancelled"
+"""The code no longer waits for it."""
+SIDE_EFFECT: Final = "side_effect"
+"""name: of the function. payload: its result; meta: ok (False when it raised)."""
+
+DELIVERED: Final = frozenset({ACTIVITY_COMPLETED, ACTIVITY_FAILED, TIMER_FIRED})
+"""The kinds that the run's code sees, and that move its clock (C5)."""
+INTENTS: Final = frozenset({ACTIVITY_SCHEDULED, TIMER_STARTED, SIDE_EFFECT})
+"""The kinds that open a call: a step of the run."""
+RUN_ENDS: Final = frozenset({RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED})
+"""The kinds after which nothing more is delivered to the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened in a run.
+
+    Attributes:
+        kind: one of the constants above.
+        at: when, in microseconds since 1970 (UTC).
+        call: the place of the call it belongs to (``"0:3"``), empty for events of the run; the instance id in run_started.
+        name: of the activity, timer, helper or (run_started) workflow.
+        digest: of the inputs, canonical (A6).
+        code: fingerprint of the function (R6).
+        attempt: number of the attempt, 0 where it means nothing.
+        payload: inputs, result or error.
+        meta: small facts, JSON-able.
+    """
+
+    kind: str
+    at: int
+    call: str = ""
+    name: str = ""
+    digest: str = ""
+    code: str = ""
+    attempt: int = 0
+    payload: Payload | None = None
+    meta: Mapping[str, Any] | None = None

@@ -1,0 +1,289 @@
+"""``@rn.activity``: a function whose result is journaled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+
+from romancy_nb.core.commands import ActivityCommand, Outcome
+from romancy_nb.core.context import Ambient, ambient
+from romancy_nb.definitions import registry
+from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts, Context
+from romancy_nb.definitions.fingerprint import fingerprint
+from romancy_nb.definitions.options import ActivityOptions, RetryPolicy
+from romancy_nb.definitions.signature import Signature
+from romancy_nb.errors import DefinitionError
+from romancy_nb.payloads.failures import decode_failure
+
+__all__ = ["Activity", "Bound", "activity", "as_activity"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Bound(Generic[R]):
+    """An activity with its arguments, called later: what ``rn.gather`` takes (C2)."""
+
+    def __init__(self, target: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._target, self._args, self._kwargs = target, args, kwargs
+
+    def __call__(self) -> R:
+        return self._target(*self._args, **self._kwargs)
+
+
+class Activity(Generic[P, R]):
+    """A function whose result is journaled. Made by ``@rn.activity``.
+
+    In a ``def`` workflow a call blocks and returns the value; in an ``async def`` workflow it is awaited, whatever colour
+    the function itself has (``aio`` and ``sync`` are the spellings that type-checkers understand for the other colour, C1).
+    Outside any workflow, and inside another activity, it is the plain function.
+
+    Attributes:
+        name: what it is called in the journal.
+        function: the plain function.
+        options: retry policy, timeout and the rest.
+    """
+
+    def __init__(self, function: Callable[..., R], name: str | None, options: ActivityOptions) -> None:
+        self.name = name or registry.name_of(function)
+        self.function = function
+        self.options = options
+        self.signature = Signature.of(function, what=f"activity {self.name}")
+        self.__name__ = getattr(function, "__name__", self.name)
+        self.__qualname__ = getattr(function, "__qualname__", self.name)
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+        self.__wrapped__ = function
+        self.__romancy_function__ = function
+        registry.register("activity", self.name, self)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        found = ambient()
+        if found is None:
+            return self._plain(args, kwargs)
+        if found.dead:
+            found.check()
+        if found.is_sync():
+            return cast(R, self._in_def(found, args, kwargs))
+        return cast(R, self._in_async(found, args, kwargs))
+
+    @overload
+    def aio(self: Activity[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+    def aio(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it in an ``async def`` workflow: returns a coroutine, also when the activity is a ``def`` function."""
+        found = ambient()
+        if found is not None:
+            return self._in_async(found, args, kwargs)
+        return self._plain_coroutine(args, kwargs)
+
+    @overload
+    def sync(self: Activity[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def sync(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def sync(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it in a ``def`` workflow: blocks and returns the value, also when the activity is ``async def``."""
+        found = ambient()
+        if found is not None:
+            return self._in_def(found, args, kwargs)
+        result = self._plain(args, kwargs)
+        return asyncio.run(cast(Coroutine[Any, Any, Any], result)) if self.signature.is_async else result
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Bound[R]:
+        """Return the call without making it, for ``rn.gather``.
+
+        >>> rn.gather(reserve.bind("a"), reserve.bind("b"))  # doctest: +SKIP
+        """
+        return Bound(self, args, kwargs)
+
+    def code(self, found: Ambient) -> str:
+        """The fingerprint of what this activity reads, taken once in an execution (R6, X6)."""
+        known = found.codes.get(id(self))
+        if known is None:
+            known = found.codes[id(self)] = (self, fingerprint(self.function).digest)
+        return known[1]
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
+
+    def _command(self, found: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActivityCommand:
+        signature = self.signature
+        inputs = signature.encode_inputs(signature.validate(signature.bind(args, kwargs)))
+        options = self.options
+        return ActivityCommand(
+            self.name,
+            inputs.digest,
+            inputs.payload,
+            lambda: self.code(found),
+            self,
+            options.reuse,
+            options.delivery == "at_most_once",
+            inputs.secrets or None,
+            contextvars.copy_context(),
+        )
+
+    def _in_def(self, found: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        found.check()
+        return self._value(found, found.wait(found.schedule(self._command(found, args, kwargs))))
+
+    def _in_async(self, found: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+        call = self._awaited(found, args, kwargs)
+        found.expect(self.name, call)
+        return call
+
+    async def _awaited(self, found: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        found.check()
+        return self._value(found, await found.schedule(self._command(found, args, kwargs)))
+
+    def _value(self, found: Ambient, outcome: Outcome) -> Any:
+        if outcome.ok:
+            return self.signature.decode_result(outcome.payload)
+        error = decode_failure(outcome.payload)
+        if outcome.live is not None:
+            error.__traceback__ = outcome.live.__traceback__
+        found.reported.append(error)
+        raise error
+
+    def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        _warn_about_threads(self.name)
+        facts = ACTIVITY.get()
+        if facts is not None:
+            if self.signature.takes_context:
+                args = (Context(facts=facts), *args)
+            return self.function(*args, **kwargs)
+        if self.signature.is_async:
+            return self._plain_coroutine(args, kwargs)
+        facts = ActivityFacts()
+        token = ACTIVITY.set(facts)
+        try:
+            if self.signature.takes_context:
+                args = (Context(facts=facts), *args)
+            return self.function(*args, **kwargs)
+        finally:
+            ACTIVITY.reset(token)
+
+    async def _plain_coroutine(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        facts = ACTIVITY.get() or ActivityFacts()
+        token = ACTIVITY.set(facts)
+        try:
+            if self.signature.takes_context:
+                args = (Context(facts=facts), *args)
+            result = cast(Any, self.function)(*args, **kwargs)
+            return await result if inspect.isawaitable(result) else result
+        finally:
+            ACTIVITY.reset(token)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Activity[P, R]:
+        if instance is not None:
+            raise DefinitionError(
+                f"Activity {self.name} is a method. Make it a module-level function and hand it what it needs as arguments: "
+                "an instance of your class cannot be journaled."
+            )
+        return self
+
+    def __repr__(self) -> str:
+        return f"<activity {self.name}{inspect.signature(self.function)}>"
+
+
+_live_threads: dict[int, int] = {}
+"""Threads that are inside an activation, by ident: kept by the runtime so that C8 can warn."""
+_warned = False
+
+
+def activations(delta: int) -> None:
+    """Tell that an activation begins (+1) or ends (-1) on this thread."""
+    ident = threading.get_ident()
+    _live_threads[ident] = _live_threads.get(ident, 0) + delta
+    if not _live_threads[ident]:
+        del _live_threads[ident]
+
+
+def _warn_about_threads(name: str) -> None:
+    """An activity called on a foreign thread while a run is active is not part of that run: say so once (C8)."""
+    global _warned
+    if _warned or not _live_threads or threading.get_ident() in _live_threads or ACTIVITY.get() is not None:
+        return
+    if threading.current_thread() is threading.main_thread():
+        return
+    _warned = True
+    frame = sys._getframe(3)
+    warnings.warn_explicit(
+        f"Activity {name} was called on a thread of its own while a workflow is running. It ran as a plain function and is "
+        "not part of the workflow; call it in the workflow itself, several at once with rn.gather.",
+        RuntimeWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+    )
+
+
+class ActivityDecorator(Protocol):
+    """``rn.activity(...)`` with options: wraps a function."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Activity[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Activity[P, R]: ...
+
+
+@overload
+def activity(function: Callable[Concatenate[Context, P], R], /) -> Activity[P, R]: ...
+@overload
+def activity(function: Callable[P, R], /) -> Activity[P, R]: ...
+@overload
+def activity(
+    *,
+    name: str | None = None,
+    retry: RetryPolicy | int | None = None,
+    timeout: float | None = None,
+    delivery: Literal["at_least_once", "at_most_once"] = "at_least_once",
+    on_doubt: Literal["ask", "fail", "compensate"] | None = None,
+    reuse: Literal["inputs", "prefix", "never"] = "inputs",
+    executor: Any = None,
+) -> ActivityDecorator: ...
+def activity(function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+    """Make a function an activity: its result is journaled, executed at least once and recorded exactly once.
+
+    Args:
+        function: ``def`` or ``async def``; a first parameter named ``ctx`` receives the context.
+        name: what it is called in the journal; the function's name unless given.
+        retry: a ``RetryPolicy``, or how many attempts at most (``1``: no retry). Default: 5 attempts in 300 s.
+        timeout: seconds that one attempt may take.
+        delivery: "at_least_once" runs an attempt again whose outcome a crash made unknown; "at_most_once" never does.
+        on_doubt: what "at_most_once" does then: "ask" (pause), "fail".
+        reuse: "inputs": a new run may use the recorded result when code and inputs are the same; "prefix": only while
+            nothing before it was executed anew; "never".
+        executor: a ``concurrent.futures.Executor`` for a ``def`` function, or "main": the waiting cell's own thread.
+
+    Returns:
+        An ``Activity``, called like the function.
+
+    Raises:
+        DefinitionError: it is no plain function, or an option is wrong.
+
+    Example:
+        >>> @rn.activity(retry=rn.RetryPolicy(max_attempts=3), timeout=10)  # doctest: +SKIP
+        ... def charge(order: str, amount: float) -> str: ...
+    """
+    checked = ActivityOptions(**{key: value for key, value in options.items() if value is not None})
+    if function is None:
+        return lambda wrapped: as_activity(wrapped, name, checked)
+    return as_activity(function, name, checked)
+
+
+def as_activity(function: Any, name: str | None, options: ActivityOptions) -> Activity[..., Any]:
+    """Return *function* as an activity with these options, whatever it was."""
+    if isinstance(function, Activity):
+        raise DefinitionError(f"{function.name} is an activity already. Use one decorator, with all options on it.")
+    if isinstance(function, (staticmethod, classmethod, type)) or not callable(function):
+        raise DefinitionError(
+            f"@rn.activity takes a function, not {type(function).__name__} {getattr(function, '__name__', '')!s}. "
+            "Put it on a module-level `def` or `async def`."
+        )
+    return Activity(function, name, options)

@@ -1,0 +1,196 @@
+"""Where am I, and who starts things: the ports between what the user writes and the engine.
+
+``core.context.ambient()`` knows whether workflow code is running here. This file adds the other side, activities
+(``ActivityFacts`` in a context variable, which an activity's own threads and tasks rightly copy), and the ``Launcher``
+through which definitions start workflows without knowing the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from uuid import uuid4
+
+from romancy_nb.core.context import Ambient, ambient
+from romancy_nb.errors import WrongPlace
+
+if TYPE_CHECKING:
+    from romancy_nb.definitions.signature import Inputs
+    from romancy_nb.definitions.workflow import Workflow
+
+__all__ = ["ACTIVITY", "ActivityFacts", "Context", "Handle", "Launcher", "Request", "context", "launcher", "use_launcher"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(slots=True)
+class ActivityFacts:
+    """What an activity can know of the attempt it is."""
+
+    instance_id: str = ""
+    workflow_name: str = ""
+    run: int = 0
+    attempt: int = 1
+    idempotency_key: str = field(default_factory=lambda: uuid4().hex)
+    report_progress: Callable[[float, float | None, str], None] | None = None
+    report_log: Callable[[str], None] | None = None
+
+
+ACTIVITY: ContextVar[ActivityFacts | None] = ContextVar("romancy_activity", default=None)
+
+
+class Context:
+    """The run, as its workflow code or one of its activities sees it; from ``rn.context()`` or a first parameter ``ctx``.
+
+    Attributes:
+        instance_id (str): the instance's id.
+        workflow_name (str): the workflow's name.
+        run (int): number of the run, from 1.
+        is_replaying (bool): workflow code only: is what happens now known from the journal?
+        attempt (int): activities only: number of this attempt, from 1.
+        idempotency_key (str): activities only: the same for all attempts of one call, on every kernel (A4). Send it along
+            (``Idempotency-Key: …``) so that a call in flight at a crash has its effect once.
+
+    Asking for what the place does not have raises ``errors.WrongPlace``.
+    """
+
+    def __init__(self, *, run_ambient: Ambient | None = None, facts: ActivityFacts | None = None) -> None:
+        self._ambient = run_ambient
+        self._facts = facts
+
+    @property
+    def instance_id(self) -> str:
+        return (self._ambient or self._known()).instance_id
+
+    @property
+    def workflow_name(self) -> str:
+        return (self._ambient or self._known()).workflow_name
+
+    @property
+    def run(self) -> int:
+        return (self._ambient or self._known()).run
+
+    @property
+    def is_replaying(self) -> bool:
+        return self._ambient.replaying if self._ambient is not None else False
+
+    @property
+    def attempt(self) -> int:
+        return self._activity("attempt").attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        return self._activity("idempotency_key").idempotency_key
+
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """Report how far the activity is, for the timeline. Not journaled."""
+        report = self._activity("progress").report_progress
+        if report is not None:
+            report(done, total, text)
+
+    def log(self, text: object) -> None:
+        """Write a line that belongs to this step."""
+        report = self._activity("log").report_log
+        if report is not None:
+            report(str(text))
+
+    def _known(self) -> ActivityFacts:
+        assert self._facts is not None
+        return self._facts
+
+    def _activity(self, name: str) -> ActivityFacts:
+        if self._facts is None:
+            raise WrongPlace(
+                f"ctx.{name} belongs to activities; this is workflow code. Use it inside a function marked @rn.activity."
+            )
+        return self._facts
+
+    def __repr__(self) -> str:
+        return f"<Context {self.workflow_name} {self.instance_id} run {self.run}>"
+
+
+def context() -> Context:
+    """Return the context of the workflow or activity that is running here.
+
+    Raises:
+        WrongPlace: neither is.
+    """
+    found = ambient()
+    if found is not None:
+        found.check()
+        return Context(run_ambient=found)
+    facts = ACTIVITY.get()
+    if facts is None:
+        raise WrongPlace("rn.context() works inside a workflow or an activity; neither is running here.")
+    return Context(facts=facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A wish to run a workflow.
+
+    Attributes:
+        workflow: the definition.
+        inputs: validated and encoded.
+        instance_id: None: derived from workflow and inputs.
+        new: True: another instance, but go on with the newest unfinished one made by this very call (R10); "always".
+        redo: names of activities whose recorded results are not to be reused (R5).
+        site: file and line of the call, which makes "this very call" mean something.
+    """
+
+    workflow: Workflow[Any, Any]
+    inputs: Inputs
+    instance_id: str | None = None
+    new: bool | Literal["always"] = False
+    redo: Sequence[str] = ()
+    site: str = ""
+
+
+class Handle(Protocol[T_co]):
+    """What ``workflow.start(...)`` returns: see ``rn.Instance``."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def run(self) -> int: ...
+    @property
+    def workflow_name(self) -> str: ...
+    def result(self, timeout: float | None = None) -> T_co: ...
+    def __await__(self) -> Any: ...
+    def history(self) -> Any: ...
+    def steps(self) -> Any: ...
+    def runs(self) -> Any: ...
+    def timeline(self) -> Any: ...
+    def resume(self) -> Any: ...
+
+
+class Launcher(Protocol):
+    """How definitions start workflows."""
+
+    def start(self, request: Request) -> Handle[Any]:
+        """Start (or find) the instance in the background."""
+
+    def run(self, request: Request) -> Any:
+        """Start (or find) it, wait for it here, show it, and return the result."""
+
+    def run_async(self, request: Request) -> Coroutine[Any, Any, Any]:
+        """The same for ``await``."""
+
+
+_launcher: Callable[[], Launcher] | None = None
+
+
+def use_launcher(make: Callable[[], Launcher]) -> None:
+    """Say who starts workflows; *make* is called at each start, so that importing the engine can wait until then."""
+    global _launcher
+    _launcher = make
+
+
+def launcher() -> Launcher:
+    """Return who starts workflows."""
+    assert _launcher is not None, "import romancy_nb first"
+    return _launcher()

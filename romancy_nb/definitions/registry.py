@@ -1,0 +1,62 @@
+"""What is defined in this process, by name.
+
+Notebooks redefine all day: the latest definition of a name is the one that counts. That two *different* modules define the
+same name is remembered, because journals know names only and a person may want to be told.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from romancy_nb.errors import DefinitionError
+
+__all__ = ["Kind", "defined_in", "find", "name_of", "names", "register"]
+
+Kind = Literal["activity", "workflow", "compensation"]
+
+_defined: dict[tuple[str, str], dict[str, Any]] = {}
+"""(kind, name) -> module -> definition; the latest is the last."""
+
+
+def register(kind: Kind, name: str, definition: Any) -> None:
+    """Make *definition* the one that *name* stands for."""
+    found = _defined.setdefault((kind, name), {})
+    module = str(getattr(definition, "__module__", "") or "")
+    found.pop(module, None)
+    found[module] = definition
+
+
+def find(kind: Kind, name: str) -> Any | None:
+    """Return the latest definition of *name*, or None."""
+    found = _defined.get((kind, name))
+    return next(reversed(found.values())) if found else None
+
+
+def names(kind: Kind) -> list[str]:
+    """Return the names that are defined, sorted."""
+    return sorted(name for known, name in _defined if known == kind)
+
+
+def defined_in(kind: Kind, name: str) -> tuple[str, ...]:
+    """Return the modules that define *name*, the latest last. More than one is worth a word to the user."""
+    return tuple(_defined.get((kind, name), ()))
+
+
+def name_of(function: Any) -> str:
+    """Return the name that *function* gets unless the user gives one.
+
+    Raises:
+        DefinitionError: it has none (a lambda).
+
+    Example:
+        >>> name_of(name_of)
+        'name_of'
+    """
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        raise DefinitionError(
+            f"A {type(function).__name__} has no name, and a journal knows things by name. Put it into a `def`, or give name=."
+        )
+    if "<lambda>" in name:
+        raise DefinitionError("A lambda has no name, and a journal knows things by name. Make it a `def`, or give name=.")
+    return name.replace("<locals>.", "")

@@ -1,0 +1,209 @@
+"""Every error a person can meet, in one tree.
+
+::
+
+    RomancyError                      anything this package says no to
+    +-- DefinitionError               a decorator was used wrongly
+    +-- WrongArguments                a call does not fit the function's signature or annotations
+    +-- WrongPlace                    a call on the wrong thread, loop or side of a workflow
+    +-- UnawaitedCall                 an activity call whose coroutine was never awaited (C1)
+    +-- NotJournalable                a value that no codec can keep
+    +-- CannotRestore                 a journaled value that no longer fits what is defined here
+    +-- InstanceNotFound              no instance with that id in this journal
+    +-- InputsDiffer                  one instance id, two different inputs
+    +-- RunProblem                    a run that cannot give a result now
+    |   +-- RunPaused                 it stopped on purpose and resumes on request
+    |   +-- RunStuck                  its code no longer fits its history
+    |   +-- RunCancelled              somebody cancelled it
+    |   +-- RunHeldElsewhere          another live process owns it
+    +-- HistoryMismatch               what parted code and history, with the diff (C6)
+    +-- ActivityError                 an activity's error whose own class cannot be rebuilt here (E2, E3)
+    +-- TerminalError                 raise it in an activity: never retried
+    +-- AttemptTimeout                an attempt took longer than ``timeout=`` (also a TimeoutError)
+    +-- JournalError                  the database
+        +-- JournalBusy               another process holds the file
+        +-- JournalNewer              written by a newer romancy_nb
+        +-- NotAJournal               the file is something else
+        +-- JournalDamaged            the file cannot be read
+        +-- JournalUnwritable         read-only folder, full disk
+
+    RunInterrupted (KeyboardInterrupt)   Stop: the run is paused durably
+    RunPutDown (BaseException)           tells code of an execution that was put down to let go (X3)
+
+``RunPutDown`` is a ``BaseException`` because user code that says ``except Exception`` around a wait must not swallow it:
+suspending is not a failure. ``RunInterrupted`` is a ``KeyboardInterrupt`` because that is what Stop means to a notebook.
+
+In IPython each shows itself as one paragraph through ``_render_traceback_`` instead of a traceback through our frames.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+__all__ = [
+    "ActivityError",
+    "AttemptTimeout",
+    "CannotRestore",
+    "DefinitionError",
+    "HistoryMismatch",
+    "InputsDiffer",
+    "InstanceNotFound",
+    "JournalBusy",
+    "JournalDamaged",
+    "JournalError",
+    "JournalNewer",
+    "JournalUnwritable",
+    "NotAJournal",
+    "NotJournalable",
+    "RomancyError",
+    "RunCancelled",
+    "RunHeldElsewhere",
+    "RunInterrupted",
+    "RunPaused",
+    "RunProblem",
+    "RunPutDown",
+    "RunStuck",
+    "TerminalError",
+    "UnawaitedCall",
+    "WrongArguments",
+    "WrongPlace",
+]
+
+
+def paragraph(error: BaseException) -> list[str]:
+    """Return *error* as the lines of one readable paragraph: its name, then its message wrapped at 100 columns."""
+    lines: list[str] = []
+    for part in f"{type(error).__name__}: {error}".splitlines():
+        lines.extend(textwrap.wrap(part, 100, break_long_words=False, replace_whitespace=False) or [""])
+    return lines
+
+
+class RomancyError(Exception):
+    """Base of every error of this package. Its message says what happened, where, and what to do next."""
+
+    def _render_traceback_(self) -> list[str]:
+        return paragraph(self)
+
+
+class DefinitionError(RomancyError, TypeError):
+    """A decorator was used wrongly."""
+
+
+class WrongArguments(RomancyError, TypeError):
+    """A call does not fit the function's signature or its annotations."""
+
+
+class WrongPlace(RomancyError, RuntimeError):
+    """A call was made on the wrong thread, the wrong loop, or the wrong side of a workflow."""
+
+
+class UnawaitedCall(RomancyError):
+    """An activity was called in an ``async def`` workflow and its coroutine was never awaited."""
+
+
+class NotJournalable(RomancyError, TypeError):
+    """A value that no codec can keep."""
+
+
+class CannotRestore(RomancyError, ValueError):
+    """A journaled value does not fit what is defined here any more."""
+
+
+class InstanceNotFound(RomancyError, LookupError):
+    """No instance with that id in this journal."""
+
+
+class InputsDiffer(RomancyError, ValueError):
+    """The instance id is taken by the same workflow with other inputs."""
+
+
+class RunProblem(RomancyError):
+    """A run cannot give a result now."""
+
+
+class RunPaused(RunProblem):
+    """The run stopped on purpose; it resumes on request."""
+
+
+class RunStuck(RunProblem):
+    """The run's code no longer fits its history. Nothing is lost."""
+
+
+class RunCancelled(RunProblem):
+    """The run was cancelled."""
+
+
+class RunHeldElsewhere(RunProblem):
+    """Another live process owns the run."""
+
+
+class HistoryMismatch(RomancyError):
+    """What the code asks for is not what its history holds (C6).
+
+    Attributes:
+        expected: what history holds, as a short text, or None.
+        asked: what the code asks for now, as a short text, or None.
+    """
+
+    def __init__(self, message: str, *, expected: str | None = None, asked: str | None = None) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.asked = asked
+
+
+class ActivityError(RomancyError):
+    """Stands in for an activity's error whose own class cannot be rebuilt here.
+
+    Attributes:
+        original: the qualified name of the original class, such as ``"requests.exceptions.HTTPError"``.
+    """
+
+    def __init__(self, message: str = "", *, original: str = "") -> None:
+        super().__init__(message)
+        self.original = original
+
+
+class TerminalError(RomancyError):
+    """Raise it in an activity to fail at once: it is never retried, whatever the retry policy says."""
+
+
+class AttemptTimeout(RomancyError, TimeoutError):
+    """One attempt of an activity took longer than its ``timeout=``."""
+
+
+class JournalError(RomancyError):
+    """Something is wrong with the journal's database."""
+
+
+class JournalBusy(JournalError):
+    """Another process holds the journal file."""
+
+
+class JournalNewer(JournalError):
+    """The journal was written by a newer romancy_nb."""
+
+
+class NotAJournal(JournalError):
+    """The file is not a journal of romancy_nb."""
+
+
+class JournalDamaged(JournalError):
+    """The journal file cannot be read."""
+
+
+class JournalUnwritable(JournalError):
+    """The journal cannot be written: a read-only folder, a full disk."""
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """Stop was pressed: the run is paused durably and the same call goes on from there."""
+
+    def _render_traceback_(self) -> list[str]:
+        return paragraph(self)
+
+
+class RunPutDown(BaseException):
+    """This execution of the run was put down; whatever its code still asks for does not happen (X3).
+
+    It is a BaseException so that ``except Exception`` around a wait lets it pass.
+    """

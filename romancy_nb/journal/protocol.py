@@ -1,0 +1,139 @@
+"""The engine's waist: the dozen verbs that it needs of a database, and nothing a dashboard would like.
+
+All writing is one ``commit(batch)``. Reads for people go through ``query`` over the public views (see ``explore``).
+Implementations are used from one thread, the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from romancy_nb.core.events import Event
+
+__all__ = ["Batch", "Head", "Journal", "Row", "Table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An event with its place in the journal: *run* is the run's key (a 63-bit number), *seq* counts from 1 in it."""
+
+    run: int
+    seq: int
+    event: Event
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one turn of the engine commits, all or nothing.
+
+    Attributes:
+        turn: a number that no other batch in this journal has; lets us ask after a failure whether it got in (X5).
+        rows: the events, in order.
+        fences: run key -> the epoch under which this process owns it.
+    """
+
+    turn: int
+    rows: list[Row] = field(default_factory=list)
+    fences: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the journal knows of one run without reading its history.
+
+    Attributes:
+        run: the run's key.
+        instance: the instance id.
+        number: 1 for the instance's first run.
+        workflow: its name.
+        digest: of the inputs.
+        code: the workflow's fingerprint.
+        status: running, waiting, paused, stuck, completed, failed, cancelled … as the last event tells (never "interrupted":
+            whether an owner lives is for the asker to judge).
+        owner: token of the last process that took it up (see ``runtime.ownership``).
+        epoch: how often it was taken up.
+        started: µs.
+        updated: µs, time of the last event.
+        last_seq: the highest seq in the run.
+        notebook: path of the notebook, if one was known.
+    """
+
+    run: int
+    instance: str
+    number: int
+    workflow: str
+    digest: str
+    code: str
+    status: str
+    owner: str
+    epoch: int
+    started: int
+    updated: int
+    last_seq: int
+    notebook: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A materialised answer: column names, DuckDB type names, rows."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+class Journal(Protocol):
+    """One journal. ``acquire`` before use, ``release`` when idle; everything else needs it acquired."""
+
+    @property
+    def where(self) -> str:
+        """What to call it in messages: the path or the URL without a password."""
+
+    @property
+    def held(self) -> bool:
+        """True between ``acquire`` and ``release``."""
+
+    def acquire(self, wait: float | None) -> bool:
+        """Take hold of the database, waiting up to *wait* seconds (None: for ever); apply migrations to it if needed.
+
+        Returns True when somebody else may have written since the last ``release`` (always True the first time).
+
+        Raises:
+            JournalBusy: it is still held elsewhere; the message names the holder.
+            JournalNewer, NotAJournal, JournalDamaged, JournalUnwritable: what they say.
+        """
+
+    def release(self) -> None:
+        """Let go, so that other processes can use it. Harmless when not held."""
+
+    def wanted(self) -> bool:
+        """True when another process rang the bell since we acquired. Cheap: called once a turn."""
+
+    def commit(self, batch: Batch) -> None:
+        """Write *batch* durably, all or nothing."""
+
+    def committed(self, turn: int) -> bool:
+        """Did the batch with this turn number get in?"""
+
+    def heads(self, instances: Sequence[str]) -> dict[str, Head]:
+        """The newest run of each of *instances* that exists."""
+
+    def runs(self, instance: str) -> list[Head]:
+        """All runs of *instance*, oldest first."""
+
+    def unfinished(self) -> list[Head]:
+        """The newest run of every instance whose newest run has not ended (running, waiting, paused, stuck)."""
+
+    def load(self, run: int, *, parts: bool = True) -> list[Row]:
+        """The history of *run* in order. With *parts* false, binary parts come described, without their data."""
+
+    def part(self, digest: str) -> bytes:
+        """The data of one binary part."""
+
+    def moved(self, epochs: Mapping[int, int]) -> set[int]:
+        """Which of the runs in *epochs* (run key -> my epoch) were taken up by somebody else since (D3)."""
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
+        """Answer one read-only statement over the public views; anything else is refused."""

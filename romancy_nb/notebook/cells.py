@@ -1,0 +1,62 @@
+"""Cells as modules of functions: compile one so that its lines stay its own, and turn its functions into definitions.
+
+The cell is compiled under the name that IPython gives it, with a comment in place of the magic's line. So tracebacks, the
+debugger and ``inspect.getsource`` meet the very lines that the person sees, and fingerprints find the source.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+from romancy_nb.errors import DefinitionError
+
+__all__ = ["define", "functions_of"]
+
+
+def define(shell: Any, body: str, wrap: Callable[[types.FunctionType], Any], first_line: str) -> tuple[list[Any], list[str]]:
+    """Run a cell of functions in the notebook's namespace and wrap its top-level functions.
+
+    Args:
+        shell: the IPython shell.
+        body: the cell without the magic's line.
+        wrap: makes a definition of a function.
+        first_line: what stood on the magic's line.
+
+    Returns:
+        The definitions in the order of the cell, and the names of functions that were left plain helpers.
+
+    Raises:
+        DefinitionError: the cell awaits at its top level.
+        SyntaxError: as Python says.
+    """
+    source = f"# {first_line}\n" + shell.transform_cell(body)
+    name = shell.compile.cache(source, shell.execution_count, raw_code=source)
+    tree = ast.parse(source, filename=name)
+    code = compile(tree, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | shell.compile.flags, dont_inherit=True)
+    if inspect.CO_COROUTINE & code.co_flags:
+        raise DefinitionError(
+            "This cell awaits something outside its functions. Put that in a cell of its own: cells under this magic define "
+            "functions."
+        )
+    exec(code, shell.user_ns)
+    made, helpers = [], []
+    for function in functions_of(tree):
+        found = shell.user_ns.get(function)
+        if not isinstance(found, types.FunctionType):
+            continue  # an activity, workflow or compensation already, or deleted again
+        if function.startswith("_"):
+            helpers.append(function)
+            continue
+        shell.user_ns[function] = definition = wrap(found)
+        made.append(definition)
+    return made, helpers
+
+
+def functions_of(tree: ast.Module) -> list[str]:
+    """Return the names of the functions at the top level of *tree*, in order, each once."""
+    names = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return list(dict.fromkeys(names))

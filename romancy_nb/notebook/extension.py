@@ -1,0 +1,56 @@
+"""``%load_ext romancy_nb``."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+__all__ = ["load_ipython_extension", "unload_ipython_extension"]
+
+_MAGICS = ("romancy_activity", "romancy_workflow")
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register the magics and say where the journal is and what it holds. Loading twice is harmless."""
+    import romancy_nb
+    from romancy_nb.notebook.magics import RomancyMagics
+
+    romancy_nb._wire()
+    shell.register_magics(RomancyMagics)
+    shell.user_ns.setdefault("rn", romancy_nb)
+    _greet()
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Remove the magics. The journal stays connected: runs go on."""
+    for name in _MAGICS:
+        shell.magics_manager.magics["cell"].pop(name, None)
+
+
+def _greet() -> None:
+    """Print the journal's path in full, what it holds and which runs wait for somebody (D4, R15)."""
+    from romancy_nb.errors import RomancyError
+    from romancy_nb.runtime import launch
+
+    threading.Thread(target=_warm_up, name="romancy warm-up", daemon=True).start()
+    try:
+        where = launch.location()
+        engine = launch.current()
+        heads = engine.ask(lambda engine: engine.journal.unfinished())
+        count = engine.ask(lambda engine: engine.journal.query("select count(*) from instances").rows[0][0])
+    except RomancyError as error:
+        print(f"romancy_nb is loaded, but its journal cannot be opened. {error}")
+        return
+    if where.new:
+        print(f"romancy_nb: journal {where.path} (new)")
+        return
+    print(f"romancy_nb: journal {where.path} ({count} instance{'s' if count != 1 else ''})")
+    statuses = {head.instance: launch.Instance(engine, head.instance, head.workflow).status for head in heads[:10]}
+    for head in heads[:10]:
+        if statuses[head.instance] in {"interrupted", "paused", "stuck"}:
+            print(f"  {statuses[head.instance]}: {head.workflow} {head.instance}; call {head.workflow} again to go on")
+
+
+def _warm_up() -> None:
+    """Import what the first call needs while the person is still typing."""
+    import pydantic  # noqa: F401

@@ -1,0 +1,51 @@
+"""What a value looks like in the journal: readable JSON text, with what is not JSON beside it.
+
+Every value is one JSON document. A data frame, an array, an image, a large ``bytes`` inside it stands in the document as
+``{"$part": 0, ...}`` and its bytes are ``parts[0]``. So a person who reads the journal with SQL sees JSON everywhere, and
+large binary values are stored once, by digest. This file knows only the shape; ``codec.py`` knows how to make it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+__all__ = ["NULL", "Part", "Payload", "content_digest"]
+
+
+def content_digest(data: bytes) -> str:
+    """Return the content digest of *data*: 32 hexadecimal digits (BLAKE2b, 16 bytes)."""
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A binary piece of a payload.
+
+    Attributes:
+        codec: the name of the codec that wrote it, such as ``"arrow"`` or ``"npy"``.
+        digest: the content digest of ``data``.
+        data: the bytes; ``None`` where only the description was loaded.
+        size: how many bytes ``data`` has.
+    """
+
+    codec: str
+    digest: str
+    data: bytes | None = field(repr=False)
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One value as it is journaled.
+
+    Attributes:
+        text: a compact JSON document without raw tabs or newlines (JSON escapes both inside strings).
+        parts: the binary pieces that the document refers to by index.
+    """
+
+    text: str
+    parts: tuple[Part, ...] = ()
+
+
+NULL = Payload("null")

@@ -1,0 +1,303 @@
+"""Activities: executed on their own loop thread, in our pool of daemon threads, or on an executor that the user gave.
+
+``ThreadPoolExecutor`` is not used: its threads are joined at interpreter exit, which holds up a kernel's restart (X4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+from romancy_nb.clock import monotonic, now_us
+from romancy_nb.core.commands import ActivityCommand
+from romancy_nb.definitions.activity import Activity
+from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts, Context
+from romancy_nb.errors import AttemptTimeout
+from romancy_nb.payloads.failures import encode_failure
+from romancy_nb.runtime.inbox import AttemptEnded
+
+__all__ = ["Attempt", "Dispatcher"]
+
+MAX_THREADS = 64
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One attempt of one call.
+
+    Attributes:
+        number: from 1.
+        started: monotonic seconds when the function was called; None while it is queued.
+        over: True when it no longer matters (timed out, cancelled): its outcome comes late.
+        interrupted: Stop was pressed: a KeyboardInterrupt or cancellation is no failure of the activity.
+        thread: ident of the thread that runs it, while it does.
+        task: of an ``async def`` activity.
+    """
+
+    run: int
+    place: str
+    number: int
+    command: ActivityCommand
+    facts: ActivityFacts
+    failures: int = 0
+    first_at: int = 0
+    started: float | None = None
+    over: bool = False
+    cancelled: bool = False
+    interrupted: bool = False
+    thread: int = 0
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def activity(self) -> Activity[..., Any]:
+        target: Activity[..., Any] = self.command.target
+        return target
+
+
+class Pool:
+    """Daemon threads that grow on demand."""
+
+    def __init__(self, limit: int = MAX_THREADS) -> None:
+        self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+        self._threads = 0
+        self._limit = limit
+        self._waiting = 0
+
+    def submit(self, work: Callable[[], None]) -> None:
+        with self._lock:
+            self._waiting += 1
+            if self._waiting > self._idle and self._threads < self._limit:
+                self._threads += 1
+                threading.Thread(target=self._loop, name="romancy activity", daemon=True).start()
+        self._work.put(work)
+
+    def lost_one(self) -> None:
+        """A thread is stuck in an abandoned attempt: allow one more in its place."""
+        with self._lock:
+            self._limit += 1
+
+    def _loop(self) -> None:
+        while True:
+            try:
+                with self._lock:
+                    self._idle += 1
+                work = self._work.get()
+                with self._lock:
+                    self._idle -= 1
+                    self._waiting -= 1
+                work()
+            except BaseException:
+                # an interrupt meant for user code that arrived a moment too late
+                continue
+
+
+class Dispatcher:
+    """Executes attempts and reports each end to the engine's inbox."""
+
+    def __init__(self, inbox: SimpleQueue[Any]) -> None:
+        self._inbox = inbox
+        self._pool = Pool()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._batch: list[Attempt] = []
+        self._chance = random.Random()
+        self.flying: dict[tuple[int, str], Attempt] = {}
+        """Attempts that are queued or executing, by run and place. Touched by the engine thread only."""
+
+    # -- the engine's side -----------------------------------------------------------------------------------------------
+
+    def dispatch(self, attempt: Attempt, cell: Callable[[Callable[[], None]], None] | None = None) -> None:
+        """Take *attempt* for execution. ``flush`` afterwards hands over what runs on the activities' loop."""
+        self.flying[attempt.run, attempt.place] = attempt
+        executor = attempt.activity.options.executor
+        if attempt.activity.signature.is_async:
+            self._batch.append(attempt)
+        elif executor == "main" and cell is not None:
+            cell(lambda: self._execute(attempt))
+        elif executor is not None and executor != "main":
+            self._on_executor(attempt, executor)
+        else:
+            self._pool.submit(lambda: self._execute(attempt))
+
+    def flush(self) -> None:
+        """Start the ``async def`` attempts that were dispatched, with one wake-up for all."""
+        if self._batch:
+            batch, self._batch = self._batch, []
+            if self._loop is None:
+                self._start_loop()
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._start_tasks, batch)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """The outcome is not wanted any more: ``async def`` attempts are cancelled, queued ones dropped."""
+        attempt.cancelled = True
+        self._cancel_task(attempt)
+
+    def interrupt(self, attempt: Attempt) -> None:
+        """Stop was pressed: cancel or interrupt the function, wherever it is in Python code (A2)."""
+        attempt.interrupted = True
+        attempt.cancelled = True
+        self._cancel_task(attempt)
+        if attempt.thread:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(attempt.thread), ctypes.py_object(KeyboardInterrupt)
+            )
+
+    def abandon(self, attempt: Attempt) -> None:
+        """Its time is over; a thread cannot be stopped, so it is left alone and its outcome comes late (A3)."""
+        attempt.over = True
+        self.flying.pop((attempt.run, attempt.place), None)
+        self._pool.lost_one()
+
+    def _cancel_task(self, attempt: Attempt) -> None:
+        if attempt.activity.signature.is_async and self._loop is not None:
+            self._loop.call_soon_threadsafe(lambda: attempt.task.cancel() if attempt.task else None)
+
+    # -- def ---------------------------------------------------------------------------------------------------------------
+
+    def _execute(self, attempt: Attempt) -> None:
+        if attempt.cancelled:
+            self._inbox.put(AttemptEnded(attempt, now_us(), False, None, interrupted=True))
+            return
+        attempt.thread = threading.get_ident()
+        attempt.started = monotonic()
+        context = attempt.command.context
+        try:
+            try:
+                if context is not None:
+                    ended = context.copy().run(self._call, attempt)
+                else:
+                    ended = self._call(attempt)
+            finally:
+                attempt.thread = 0
+        except BaseException as error:
+            ended = self._failed(attempt, error)
+        self._inbox.put(ended)
+
+    def _call(self, attempt: Attempt) -> AttemptEnded:
+        ACTIVITY.set(attempt.facts)
+        activity = attempt.activity
+        try:
+            args, kwargs = activity.signature.decode_inputs(attempt.command.payload, attempt.command.extra)
+            if activity.signature.takes_context:
+                args = (Context(facts=attempt.facts), *args)
+            value = activity.function(*args, **kwargs)
+            attempt.thread = 0
+            return self._completed(attempt, value)
+        except BaseException as error:
+            attempt.thread = 0
+            return self._failed(attempt, error)
+
+    def _on_executor(self, attempt: Attempt, executor: Any) -> None:
+        """Run the plain function on the user's executor (a process pool cannot take more than that)."""
+        activity = attempt.activity
+        attempt.started = monotonic()
+        try:
+            args, kwargs = activity.signature.decode_inputs(attempt.command.payload, attempt.command.extra)
+            if activity.signature.takes_context:
+                args = (Context(facts=attempt.facts), *args)
+            future = executor.submit(activity.function, *args, **kwargs)
+        except BaseException as error:
+            self._inbox.put(self._failed(attempt, error))
+            return
+
+        def done(finished: Any) -> None:
+            try:
+                ended = self._completed(attempt, finished.result())
+            except BaseException as error:
+                ended = self._failed(attempt, error)
+            self._inbox.put(ended)
+
+        future.add_done_callback(done)
+
+    # -- async def -----------------------------------------------------------------------------------------------------------
+
+    def _start_loop(self) -> None:
+        ready: SimpleQueue[asyncio.AbstractEventLoop] = SimpleQueue()
+
+        def main() -> None:
+            loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+            loop.call_soon(ready.put, loop)
+            loop.run_forever()
+
+        threading.Thread(target=main, name="romancy activities", daemon=True).start()
+        self._loop = ready.get()
+
+    def _start_tasks(self, batch: list[Attempt]) -> None:
+        loop = asyncio.get_running_loop()
+        for attempt in batch:
+            context = attempt.command.context
+            attempt.task = loop.create_task(
+                self._execute_async(attempt), context=context.copy() if context is not None else None
+            )
+
+    async def _execute_async(self, attempt: Attempt) -> None:
+        if attempt.cancelled:
+            self._inbox.put(AttemptEnded(attempt, now_us(), False, None, interrupted=True))
+            return
+        ACTIVITY.set(attempt.facts)
+        activity = attempt.activity
+        attempt.started = monotonic()
+        timeout = activity.options.timeout
+        try:
+            args, kwargs = activity.signature.decode_inputs(attempt.command.payload, attempt.command.extra)
+            if activity.signature.takes_context:
+                args = (Context(facts=attempt.facts), *args)
+            function: Any = activity.function
+            if timeout is None:
+                ended = self._completed(attempt, await function(*args, **kwargs))
+            else:
+                limit = asyncio.timeout(timeout)
+                try:
+                    async with limit:
+                        value = await function(*args, **kwargs)
+                except TimeoutError as error:
+                    if limit.expired():
+                        raise timed_out(attempt) from error
+                    raise
+                ended = self._completed(attempt, value)
+        except BaseException as error:
+            # nothing may reach the activities' loop, SystemExit least of all (E3)
+            ended = self._failed(attempt, error)
+        self._inbox.put(ended)
+
+    # -- how it ended --------------------------------------------------------------------------------------------------------
+
+    def _completed(self, attempt: Attempt, value: Any) -> AttemptEnded:
+        payload = attempt.activity.signature.encode_result(value, f"the result of activity {attempt.activity.name}")
+        return AttemptEnded(attempt, now_us(), True, payload)
+
+    def _failed(self, attempt: Attempt, error: BaseException) -> AttemptEnded:
+        cancelled = isinstance(error, (KeyboardInterrupt, asyncio.CancelledError))
+        if cancelled and attempt.cancelled:
+            return AttemptEnded(attempt, now_us(), False, None, interrupted=True)
+        payload = encode_failure(error)
+        policy = attempt.activity.options.retry
+        retry_in: float | None = None
+        failures = attempt.failures + 1
+        try:
+            if policy.retries(error) and (policy.max_attempts is None or failures < policy.max_attempts):
+                delay = policy.delay(failures, self._chance.random())
+                spent = (now_us() - attempt.first_at) / 1_000_000
+                if policy.max_duration is None or spent + delay <= policy.max_duration:
+                    retry_in = delay
+        except BaseException:
+            retry_in = None  # a retry_on with strange isinstance checks is no reason to lose the outcome
+        return AttemptEnded(attempt, now_us(), False, payload, error, retry_in)
+
+
+def timed_out(attempt: Attempt) -> AttemptTimeout:
+    """Return the error of an attempt that took too long."""
+    limit = attempt.activity.options.timeout
+    left = "" if attempt.activity.signature.is_async else (
+        " A `def` function cannot be stopped from outside: this attempt was abandoned and may still have its effect."
+    )
+    return AttemptTimeout(f"Activity {attempt.activity.name}: attempt {attempt.number} took longer than {limit:g} s.{left}")

@@ -1,0 +1,104 @@
+"""How runs end, pause and get lost: the rows for it, and what their waiters are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy_nb.clock import now_us
+from romancy_nb.core import events as ev
+from romancy_nb.core.events import Event
+from romancy_nb.errors import RomancyError, RunHeldElsewhere, RunPaused, RunProblem, TerminalError
+from romancy_nb.payloads.failures import encode_failure
+from romancy_nb.runtime.inbox import Finished
+
+if TYPE_CHECKING:
+    from romancy_nb.runtime.engine import Engine
+    from romancy_nb.runtime.live import LiveRun
+
+__all__ = ["InDoubt", "as_record", "disconnected", "end", "lost", "pause", "stick"]
+
+
+class InDoubt(RomancyError):
+    """An activity was started and nobody recorded how it ended."""
+
+
+def end(engine: Engine, run: LiveRun) -> None:
+    """The run's code has ended and everything it issued has settled: journal how, and tell who waits."""
+    ended = run.ended
+    assert ended is not None
+    if run.replay_only:
+        _close(engine, run)
+        return
+    if ended.error is None:
+        row = Event(ev.RUN_COMPLETED, now_us(), payload=ended.payload)
+        run.status = "completed"
+        run.outcome = (ended.payload, None)
+    else:
+        on_failure = run.workflow.options.on_failure
+        slip = not ended.reported and not isinstance(ended.error, TerminalError)
+        if (slip and on_failure is None and run.attached) or (on_failure == "pause" and run.attached is not None):
+            pause(engine, run, "error", ended.error)
+            return
+        row = Event(ev.RUN_FAILED, now_us(), payload=run.error_payload)
+        run.status = "failed"
+        run.outcome = (None, ended.error)
+    engine.record(run, [row])
+    _close(engine, run)
+
+
+def _close(engine: Engine, run: LiveRun) -> None:
+    run.finished = True
+    payload, error = run.outcome or (None, None)
+    waiters, run.waiters = run.waiters, []
+    for waiter in waiters:
+        engine.after_commit(lambda waiter=waiter: waiter.tell(Finished(payload, error)))
+    engine.forget(run)
+
+
+def pause(engine: Engine, run: LiveRun, reason: str, error: BaseException | None) -> None:
+    """Stop the run on purpose: its execution is put down, and the same call takes it up again.
+
+    Args:
+        reason: "interrupt" (Stop), "error" (a slip in the workflow's code, or on_failure="pause"), "doubt".
+    """
+    payload = run.error_payload if error is not None and run.ended is not None else None
+    if error is not None and payload is None:
+        payload = encode_failure(error)
+    engine.record(run, [*run.opening, Event(ev.RUN_PAUSED, now_us(), payload=payload, meta={"reason": reason})])
+    run.opening = []
+    engine.put_down(run)
+    run.status, run.host, run.ended = "paused", None, None
+    run.calls = {place: call for place, call in run.calls.items() if place not in run.unwanted}
+    told = error if error is not None else RunPaused(f"Instance {run.instance} was stopped. The same call resumes it.")
+    waiters, run.waiters = run.waiters, []
+    for waiter in waiters:
+        engine.after_commit(lambda waiter=waiter: waiter.tell(Finished(error=told)))
+
+
+def stick(engine: Engine, run: LiveRun, error: RomancyError) -> None:
+    """Code and history parted and nobody is there to decide: the run is stuck, nothing is lost (C6)."""
+    meta = {"message": str(error), "expected": getattr(error, "expected", None), "asked": getattr(error, "asked", None)}
+    engine.record(run, [*run.opening, Event(ev.RUN_STUCK, now_us(), meta=meta)])
+    run.opening = []
+    run.status, run.outcome = "stuck", (None, error)
+    _close(engine, run)
+
+
+def lost(run: LiveRun) -> RunProblem:
+    """Return the error for those who wait for a run that another process took up."""
+    return RunHeldElsewhere(f"Instance {run.instance} was taken up by another process. Call the workflow again to follow it.")
+
+
+def disconnected(run: LiveRun) -> RunProblem:
+    """Return the error for those who wait for a run of an engine that is being stopped."""
+    return RunPaused(f"Instance {run.instance} was put down because the journal was disconnected. The same call resumes it.")
+
+
+def as_record(event: Event) -> Event | None:
+    """Return what has to survive of an event whose turn could not be written: outcomes, because they cannot be had again."""
+    if event.kind in {ev.OUTCOME_RECORDED, ev.LATE_OUTCOME, ev.ATTEMPT_FAILED}:
+        return event
+    if event.kind in {ev.ACTIVITY_COMPLETED, ev.ACTIVITY_FAILED} and not (event.meta or {}).get("reused"):
+        meta = {"ok": event.kind == ev.ACTIVITY_COMPLETED}
+        return Event(ev.OUTCOME_RECORDED, event.at, event.call, "", "", "", event.attempt, event.payload, meta)
+    return None

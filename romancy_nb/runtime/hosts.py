@@ -1,0 +1,190 @@
+"""Where runs are activated (X1): activation threads, and the thread of a cell that waits.
+
+A run is pinned to one host, since greenlets cannot move between threads. While a cell waits for its run, the cell's own
+thread activates it, so that Stop, ``%debug`` and ``breakpoint()`` meet the workflow's code as they meet any cell's.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any
+
+from romancy_nb.clock import monotonic, now_us
+from romancy_nb.core.activation import Execution
+from romancy_nb.core.commands import Delivery, Ended, Report
+from romancy_nb.core.loop import _is_ours
+from romancy_nb.definitions.activity import activations
+from romancy_nb.payloads.failures import encode_failure
+from romancy_nb.payloads.payload import Payload
+from romancy_nb.runtime.inbox import Activated
+from romancy_nb.runtime.live import Build, LiveRun
+
+__all__ = ["CellHost", "Host", "ThreadHost", "activate"]
+
+Work = Callable[[], None]
+
+
+class Host:
+    """Something that runs work on one thread.
+
+    Attributes:
+        ident: of the thread; 0 before it is known.
+        since: when the activation that runs now began (monotonic seconds); 0.0 when none runs.
+    """
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[Any] = SimpleQueue()
+        self.ident = 0
+        self.since = 0.0
+
+    def put(self, work: Work) -> None:
+        self.queue.put(work)
+
+    def line(self) -> str:
+        """Return file and line where the thread is in user code just now."""
+        frame: FrameType | None = sys._current_frames().get(self.ident)
+        inner = frame
+        while frame is not None and (_is_ours(frame) or "lib/python" in frame.f_code.co_filename):
+            frame = frame.f_back
+        frame = frame or inner
+        return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "?"
+
+
+class ThreadHost(Host):
+    """An activation thread."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        threading.Thread(target=self._loop, name=name, daemon=True).start()
+
+    def _loop(self) -> None:
+        self.ident = threading.get_ident()
+        while True:
+            work = self.queue.get()
+            if work is None:
+                return
+            work()
+
+    def close(self) -> None:
+        self.queue.put(None)
+
+
+class Wake:
+    """Put into a host's queue by a signal handler."""
+
+
+class CellHost(Host):
+    """The thread of a cell (or script) that waits for a run. It is a ``Waiter`` too.
+
+    Attributes:
+        interrupts: how often Stop was pressed while it waited.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ident = threading.get_ident()
+        self.interrupts = 0
+        self.on_put: Callable[[], None] | None = None
+
+    def put(self, work: Work) -> None:
+        self.queue.put(work)
+        if self.on_put is not None:
+            self.on_put()
+
+    def tell(self, message: Any) -> None:
+        self.queue.put(message)
+        if self.on_put is not None:
+            self.on_put()
+
+    def next(self, timeout: float | None = None) -> Any:
+        """Return the next message or work, or None after *timeout* seconds. A Stop arrives as a ``Wake``."""
+        from queue import Empty
+
+        if sys.platform == "win32" and timeout is None:
+            timeout = 0.1  # a lock wait cannot be interrupted there
+        try:
+            return self.queue.get(timeout=timeout)
+        except Empty:
+            return None
+
+    @contextmanager
+    def catching_stop(self) -> Iterator[None]:
+        """While this thread waits, Stop breaks user code only, never ours: the handler raises nothing elsewhere."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def pressed(number: int, frame: FrameType | None) -> None:
+            self.interrupts += 1
+            if self.since:
+                raise KeyboardInterrupt
+            self.queue.put(Wake())
+
+        try:
+            before = signal.signal(signal.SIGINT, pressed)
+        except ValueError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
+
+
+def activate(
+    host: Host,
+    run: LiveRun,
+    generation: int,
+    build: Build | None,
+    deliveries: list[Delivery],
+    reply: SimpleQueue[Any],
+) -> Work:
+    """Return the work of one activation, to be put to *host*: build the execution if asked, deliver, report."""
+
+    def work() -> None:
+        if run.generation != generation:
+            return
+        error: Payload | None = None
+        activations(+1)
+        host.since = monotonic()
+        try:
+            if build is not None:
+                run.execution = Execution(run.make_body(), build.rows, build.pool)
+                report = run.execution.begin(now_us())
+                if deliveries and report.mismatch is None:
+                    _join(report, run.execution.deliver(deliveries, now_us()))
+            else:
+                assert run.execution is not None
+                report = run.execution.deliver(deliveries, now_us())
+        except BaseException as bug:
+            report = Report(ended=Ended(error=bug))
+        finally:
+            host.since = 0.0
+            activations(-1)
+        if isinstance(host, CellHost) and host.interrupts:
+            return  # Stop was pressed meanwhile: whatever the code made of it does not count
+        if report.ended is not None and report.ended.error is not None:
+            error = encode_failure(report.ended.error)
+        reply.put(Activated(run, generation, report, error))
+
+    return work
+
+
+def _join(first: Report, second: Report) -> None:
+    """Add what a second report of one activation says to the first."""
+    delivered = {row.call for row in second.rows}
+    first.calls = [call for call in first.calls if call.place not in delivered or call.fresh] + second.calls
+    first.rows += second.rows
+    gone = set(second.cancelled_timers) | delivered
+    first.timers = [timer for timer in first.timers if timer.place not in gone] + second.timers
+    first.cancelled_calls += second.cancelled_calls
+    first.cancelled_timers += second.cancelled_timers
+    first.moved += second.moved
+    first.ended = second.ended
+    first.mismatch = second.mismatch

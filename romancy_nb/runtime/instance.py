@@ -1,0 +1,301 @@
+"""The handle: one instance, wherever it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Generator
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from romancy_nb.clock import monotonic
+from romancy_nb.core.transitions import ACTIVE
+from romancy_nb.definitions import registry
+from romancy_nb.errors import InstanceNotFound, RunPaused, RunProblem, RunStuck
+from romancy_nb.journal.answer import Answer
+from romancy_nb.journal.protocol import Head, Row
+from romancy_nb.payloads.codec import decode
+from romancy_nb.payloads.payload import Payload
+from romancy_nb.runtime import ownership
+from romancy_nb.runtime.inbox import Finished, Found
+from romancy_nb.runtime.takeup import TakeUp
+
+if TYPE_CHECKING:
+    from romancy_nb.definitions.workflow import Workflow
+    from romancy_nb.runtime.engine import Engine
+
+__all__ = ["Instance", "Instances", "Latch", "decoded", "use_timeline"]
+
+T = TypeVar("T")
+
+_timeline: Callable[[Instance[Any]], Any] | None = None
+
+
+def use_timeline(make: Callable[[Instance[Any]], Any]) -> None:
+    """Say what draws an instance; the read side and its widgets are rooms above this one."""
+    global _timeline
+    _timeline = make
+
+
+class Latch:
+    """A waiter that keeps what it is told; ``get`` waits for the next message."""
+
+    def __init__(self) -> None:
+        self.messages: SimpleQueue[Any] = SimpleQueue()
+        self.on_tell: Callable[[], None] | None = None
+
+    def tell(self, message: Any) -> None:
+        self.messages.put(message)
+        if self.on_tell is not None:
+            self.on_tell()
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Return the next message; None after *timeout* seconds. Stop interrupts the wait."""
+        until = None if timeout is None else monotonic() + timeout
+        while True:
+            left = None if until is None else max(0.0, until - monotonic())
+            if sys.platform == "win32":  # a lock wait cannot be interrupted there
+                left = 0.1 if left is None else min(left, 0.1)
+            try:
+                return self.messages.get(timeout=left)
+            except Empty:
+                if until is not None and monotonic() >= until:
+                    return None
+
+
+def decoded(workflow: Workflow[Any, Any] | None, name: str, payload: Payload | None) -> Any:
+    """Return a run's result as its workflow's annotation says, or by itself where the workflow is not defined here."""
+    if payload is None:
+        return None
+    if workflow is not None:
+        return workflow.signature.decode_result(payload)
+    return decode(payload, what=f"the result of workflow {name}")
+
+
+class Instance(Generic[T]):
+    """One workflow with one set of inputs. It shows itself as its timeline.
+
+    Attributes:
+        id (str): stable; derived from the workflow and its inputs unless you gave one.
+        workflow_name (str): the workflow's name.
+        run (int): number of the newest run, from 1.
+        status (str): running, waiting, paused, stuck, completed, failed, cancelled …, or "interrupted": running without a
+            living owner; the same call resumes it.
+    """
+
+    def __init__(
+        self, engine: Engine, instance_id: str, workflow_name: str, workflow: Workflow[Any, Any] | None = None
+    ) -> None:
+        self._engine = engine
+        self.id = instance_id
+        self.workflow_name = workflow_name
+        self._workflow = workflow
+
+    # -- state -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        return str(self._engine.ask(lambda engine: status_of(engine, self.id)[0]))
+
+    @property
+    def run(self) -> int:
+        return int(self._engine.ask(lambda engine: status_of(engine, self.id)[1]))
+
+    # -- result ----------------------------------------------------------------------------------------------------------
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait until the run has ended and return its result.
+
+        Args:
+            timeout: seconds; None waits for ever. Stop ends the waiting and leaves the run alone.
+
+        Raises:
+            TimeoutError: it has not ended by then.
+            RunPaused, RunStuck, RunProblem: it cannot end as things are; the message says what to do.
+            Whatever the workflow raised.
+        """
+        latch = Latch()
+        until = None if timeout is None else monotonic() + timeout
+        while True:
+            told = self._engine.ask(lambda engine: join(engine, self.id, latch))
+            if told is None:
+                told = latch.get(self._step(until))
+            if isinstance(told, Finished):
+                return self._value(told)
+            if until is not None and monotonic() >= until:
+                raise TimeoutError(f"Instance {self.id} has not ended after {timeout:g} s; it is {self.status}.")
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> T:
+        loop = asyncio.get_running_loop()
+        latch = Latch()
+        wake = asyncio.Event()
+        latch.on_tell = lambda: loop.call_soon_threadsafe(wake.set)
+        while True:
+            told = self._engine.ask(lambda engine: join(engine, self.id, latch))
+            step = monotonic() + 1.0
+            while told is None and monotonic() < step:
+                try:
+                    # an idle loop would see Stop only when it next wakes, so it wakes ten times a second
+                    await asyncio.wait_for(wake.wait(), 0.1)
+                    told = latch.get(0)
+                except TimeoutError:
+                    continue
+            if isinstance(told, Finished):
+                return self._value(told)
+
+    def _step(self, until: float | None) -> float:
+        """Look again once a second: a run of another process tells us nothing by itself."""
+        return 1.0 if until is None else max(0.0, min(1.0, until - monotonic()))
+
+    def _value(self, told: Finished) -> T:
+        if told.error is not None:
+            raise told.error
+        workflow = self._workflow or registry.find("workflow", self.workflow_name)
+        value: T = decoded(workflow, self.workflow_name, told.payload)
+        return value
+
+    # -- what happened ---------------------------------------------------------------------------------------------------
+
+    def history(self) -> Answer:
+        """Return the newest run's history, an event a row."""
+        return self._answer("select * from events where instance_id = ? and run = ? order by seq")
+
+    def steps(self) -> Answer:
+        """Return the newest run's steps: activity calls, timers and side effects, in order."""
+        return self._answer("select * from steps where instance_id = ? and run = ? order by seq")
+
+    def runs(self) -> Answer:
+        """Return the instance's runs, oldest first."""
+        query = "select * from runs where instance_id = ? order by run"
+        return Answer(self._engine.ask(lambda engine: engine.journal.query(query, [self.id])))
+
+    def rows(self) -> list[Row]:
+        """Return the newest run's history as the journal keeps it, binary parts described and not read."""
+        return list(self._engine.ask(lambda engine: _rows(engine, self.id)))
+
+    def timeline(self) -> Any:
+        """Return what shows the newest run as a timeline: in a notebook, or as text with ``print``."""
+        assert _timeline is not None, "import romancy_nb first"
+        return _timeline(self)
+
+    def resume(self) -> Instance[T]:
+        """Take the run up again in the background where it stopped, and return self.
+
+        Raises:
+            RunProblem: its workflow is not defined here, or there is nothing to resume.
+        """
+        from romancy_nb.runtime.launch import resume
+
+        resume(self._engine, self.id)
+        return self
+
+    def _answer(self, query: str) -> Answer:
+        def ask(engine: Engine) -> Any:
+            return engine.journal.query(query, [self.id, status_of(engine, self.id)[1]])
+
+        return Answer(self._engine.ask(ask))
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        shown: dict[str, Any] = self.timeline()._repr_mimebundle_()
+        return shown
+
+    def __repr__(self) -> str:
+        return f"<Instance {self.id} of {self.workflow_name}: {self.status}>"
+
+
+class Instances(list[Instance[Any]]):
+    """A list of instances that shows itself as a table."""
+
+    def __init__(self, instances: list[Instance[Any]], answer: Answer) -> None:
+        super().__init__(instances)
+        self._answer = answer
+
+    def df(self) -> Any:
+        """Return the instances as a pandas DataFrame."""
+        return self._answer.df()
+
+    def arrow(self) -> Any:
+        """Return the instances as a pyarrow Table."""
+        return self._answer.arrow()
+
+    def __repr__(self) -> str:
+        return repr(self._answer)
+
+    def _repr_html_(self) -> str:
+        return self._answer._repr_html_()
+
+
+# -- on the engine's thread ------------------------------------------------------------------------------------------------
+
+
+def head_of(engine: Engine, instance: str) -> Head:
+    """Return what the journal knows of the newest run.
+
+    Raises:
+        InstanceNotFound: nothing.
+    """
+    head = engine.journal.heads([instance]).get(instance)
+    if head is None:
+        raise InstanceNotFound(
+            f"No instance {instance!r} in {engine.journal.where}. `rn.instances()` lists what there is; another journal is "
+            "opened with rn.connect(path)."
+        )
+    return head
+
+
+def status_of(engine: Engine, instance: str) -> tuple[str, int]:
+    """Return status and number of the newest run, as a person reads them."""
+    live = engine.newest.get(instance)
+    if live is not None and not live.replay_only:
+        if live.status == "running" and live.timers and not live.calls and not live.pending and not live.busy:
+            return "waiting", live.number
+        return live.status, live.number
+    head = head_of(engine, instance)
+    if head.status in ACTIVE and not ownership.alive(head.owner, engine.other_engines()):
+        return "interrupted", head.number
+    return head.status, head.number
+
+
+def join(engine: Engine, instance: str, latch: Latch) -> Finished | None:
+    """Wait with *latch* for a run that is advanced here; else say how it stands. None: wait."""
+    live = engine.newest.get(instance)
+    if live is not None and not live.finished and live.status != "paused":
+        if latch not in live.waiters:
+            live.waiters.append(latch)
+        return None
+    head = head_of(engine, instance)
+    outcome = TakeUp(engine).outcome(head.run)
+    if outcome is not None:
+        return outcome
+    if head.status in ACTIVE:
+        if ownership.alive(head.owner, engine.other_engines()):
+            return None
+        problem: RunProblem = RunPaused(f"Instance {instance} was interrupted and nobody runs it. Call {_again(head)} to go on.")
+    elif head.status == "stuck":
+        problem = RunStuck(f"Instance {instance} is stuck: its code no longer fits its history. Call {_again(head)} to go on.")
+    elif head.status == "paused":
+        problem = RunPaused(f"Instance {instance} is paused. Call {_again(head)} to go on.")
+    else:
+        problem = RunProblem(f"Instance {instance} is {head.status}.")
+    return Finished(error=problem)
+
+
+def _again(head: Head) -> str:
+    return f"{head.workflow}(...) again, or `.resume()`,"
+
+
+def _rows(engine: Engine, instance: str) -> list[Row]:
+    live = engine.newest.get(instance)
+    key = live.key if live is not None else head_of(engine, instance).run
+    return engine.journal.load(key, parts=False)
+
+
+def started(message: Any) -> Found:
+    """Return *message* when it says that a run was found; raise what it says otherwise."""
+    if isinstance(message, Finished) and message.error is not None:
+        raise message.error
+    assert isinstance(message, Found)
+    return message

@@ -1,0 +1,94 @@
+"""A run that this process advances: what the engine keeps of it in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from romancy_nb.core.commands import Delivery, Ended, OpenCall
+from romancy_nb.core.events import Event
+from romancy_nb.payloads.payload import Payload
+
+if TYPE_CHECKING:
+    from romancy_nb.core.activation import Execution
+    from romancy_nb.core.replay import Numbered, Pool
+    from romancy_nb.definitions.workflow import Workflow
+    from romancy_nb.runtime.hosts import Host
+    from romancy_nb.runtime.inbox import Start, Waiter
+
+__all__ = ["Build", "LiveRun"]
+
+
+@dataclass(slots=True)
+class Build:
+    """What a host needs to build an execution: the history, and for a new run what earlier runs know."""
+
+    rows: list[Numbered]
+    pool: Pool | None = None
+
+
+@dataclass(slots=True, eq=False)
+class LiveRun:
+    """One run, owned by this process.
+
+    Attributes:
+        key: of the run in the journal.
+        generation: raised when an execution is put down; what an older one still says is ignored (X2).
+        sent: deliveries that are with the host; they leave memory only when their commit is acknowledged (X5).
+        pending: deliveries that wait for the host.
+        calls: open activity calls by place.
+    """
+
+    key: int
+    instance: str
+    number: int
+    workflow: Workflow[Any, Any]
+    digest: str
+    code: str
+    make_body: Callable[[], Any]
+    epoch: int = 1
+    started: int = 0
+    next_seq: int = 1
+    status: str = "running"
+    attached: bool = False
+    host: Host | None = None
+    execution: Execution | None = None
+    generation: int = 0
+    busy: bool = False
+    busy_since: float = 0.0
+    slow: bool = False
+    build: Build | None = None
+    pending: list[Delivery] = field(default_factory=list)
+    sent: list[Delivery] = field(default_factory=list)
+    calls: dict[str, OpenCall] = field(default_factory=dict)
+    timers: set[str] = field(default_factory=set)
+    waiters: list[Waiter] = field(default_factory=list)
+    ended: Ended | None = None
+    error_payload: Payload | None = None
+    finished: bool = False
+    outcome: tuple[Payload | None, BaseException | None] | None = None
+    executed: int = 0
+    replayed: int = 0
+    reused: int = 0
+    moved: list[str] = field(default_factory=list)
+    opening: list[Event] = field(default_factory=list)
+    """Rows that go in front of the next activation's: run_started, run_resumed."""
+    start: Start | None = None
+    """The call that took the run up, which a mismatch turns into a new run (R7)."""
+    replay_only: bool = False
+    """The run has ended; its code is run against the journal for the result alone."""
+    retrying: bool = False
+    gap: int = 0
+    """Microseconds in which nobody owned the run before this take-up (A7)."""
+    noted: set[str] = field(default_factory=set)
+    """Places whose outcome was recorded while the code was busy."""
+    unwanted: set[str] = field(default_factory=set)
+    """Places of calls that the code cancelled and that have not settled."""
+    unsaved: list[Event] = field(default_factory=list)
+    """Outcomes that could not be written yet (X5)."""
+
+    def put_back(self) -> None:
+        """Deliveries that a put-down execution did not get to are pending again, in order."""
+        self.pending[:0] = self.sent
+        self.sent.clear()

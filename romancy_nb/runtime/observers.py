@@ -1,0 +1,71 @@
+"""Who is told what a call does: one small protocol, chosen by where the call is made (N8)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from romancy_nb.runtime.instance import Instance
+
+__all__ = ["Console", "Observer", "observer", "use_observer"]
+
+log = logging.getLogger("romancy_nb")
+
+
+class Observer(Protocol):
+    """Shows a call to a person, in the thread that made it."""
+
+    attached: bool
+    """Is there a person who could mend the code and call again (E4)?"""
+
+    def found(self, instance: Instance[Any], action: str, line: str) -> None:
+        """The engine knows what the call does; *line* says it (R11)."""
+
+    def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
+        """The call returns or raises now."""
+
+    def notice(self, line: str) -> None:
+        """Something that the person should know."""
+
+    def provenance(self) -> tuple[str | None, str | None]:
+        """Path of the notebook and id of the cell that make the call, where known."""
+
+
+class Console:
+    """A terminal gets a line on standard error; anything else the log."""
+
+    @property
+    def attached(self) -> bool:
+        return bool(getattr(sys, "ps1", None)) or sys.flags.interactive == 1
+
+    def found(self, instance: Instance[Any], action: str, line: str) -> None:
+        self.notice(line)
+
+    def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
+        pass
+
+    def notice(self, line: str) -> None:
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(line, file=sys.stderr)
+        else:
+            log.info("%s", line)
+
+    def provenance(self) -> tuple[str | None, str | None]:
+        return None, None
+
+
+_choose: Callable[[], Observer] = Console
+
+
+def use_observer(choose: Callable[[], Observer]) -> None:
+    """Say who is told; *choose* is asked at each call."""
+    global _choose
+    _choose = choose
+
+
+def observer() -> Observer:
+    """Return who is told about a call that is made here and now."""
+    return _choose()

@@ -1,0 +1,151 @@
+"""A workflow is called: find the instance, decide what the call does (R1), and say it in one line (R11)."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from hashlib import blake2b
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+from romancy_nb import clock
+from romancy_nb.core import events as ev
+from romancy_nb.core.events import Event
+from romancy_nb.core.transitions import Action
+from romancy_nb.definitions.fingerprint import explain
+from romancy_nb.errors import InputsDiffer, RunCancelled, RunProblem
+from romancy_nb.journal.protocol import Head
+from romancy_nb.runtime import ownership, words
+
+if TYPE_CHECKING:
+    from romancy_nb.definitions.ambient import Request
+    from romancy_nb.runtime.inbox import Start
+
+__all__ = ["check_inputs", "derived_id", "line_for", "new_id", "new_run_key", "refusal", "started_event"]
+
+_last_key = 0
+
+
+def derived_id(request: Request, namespace: str) -> str:
+    """Return the id of the instance that this very workflow with these very inputs is."""
+    text = "\0".join((namespace, request.workflow.name, request.inputs.digest))
+    return f"{request.workflow.name}-{blake2b(text.encode(), digest_size=6).hexdigest()}"
+
+
+def new_id(request: Request, namespace: str) -> str:
+    """Return the id of another instance of the same call (``new=``)."""
+    return f"{derived_id(request, namespace)}-{token_hex(3)}"
+
+
+def new_run_key(now: int) -> int:
+    """Return a key for a new run: microseconds and 11 bits of chance, rising within this process.
+
+    Runs of different processes cannot meet in practice, and the journal's (run, seq) would refuse the second.
+    """
+    global _last_key
+    key = ((now & ((1 << 52) - 1)) << 11) | int(token_hex(2), 16) & 0x7FF
+    _last_key = max(key, _last_key + 1)
+    return _last_key
+
+
+def started_event(
+    start: Start, instance: str, number: int, reason: str, now: int, owner: str, earlier: Event | None, namespace: str
+) -> Event:
+    """Return the first row of a run. A later run inherits seed and clock, so that what is reused stays the same (R3)."""
+    request = start.request
+    before = (earlier.meta or {}) if earlier is not None else {}
+    meta: dict[str, Any] = {
+        "number": number,
+        "reason": reason,
+        "seed": before.get("seed", int(token_hex(6), 16)),
+        "clock": before.get("clock", now),
+        "owner": owner,
+        "epoch": 1,
+        "versions": _versions(),
+        "reads": start.reads,
+    }
+    if namespace:
+        meta["namespace"] = namespace
+    if start.notebook:
+        meta["notebook"] = start.notebook
+    if start.cell:
+        meta["cell"] = start.cell
+    if request.site:
+        meta["site"] = request.site
+    return Event(
+        ev.RUN_STARTED, now, instance, request.workflow.name, request.inputs.digest, start.code, 0, request.inputs.payload, meta
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of the packages in play (C6): those that are imported and known to matter."""
+    found = {"python": platform.python_version()}
+    for name in ("romancy_nb", "pydantic", "numpy", "pandas", "pydantic_ai", "openai", "anthropic"):
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if isinstance(version, str):
+            found[name] = version
+    return found
+
+
+def check_inputs(start: Start, head: Head, recorded: str) -> None:
+    """Refuse one id for two workflows or two inputs, showing both.
+
+    Raises:
+        InputsDiffer: as it says.
+    """
+    request = start.request
+    if head.workflow != request.workflow.name:
+        raise InputsDiffer(
+            f"Instance {head.instance} belongs to workflow {head.workflow}; it cannot also be one of "
+            f"{request.workflow.name}. Choose another instance_id."
+        )
+    if head.digest != request.inputs.digest:
+        raise InputsDiffer(
+            f"Instance {head.instance} of {head.workflow} was started with {recorded or 'other inputs'} and is now asked for with "
+            f"{request.inputs.payload.text}. One id stands for one set of inputs: use another instance_id, or leave it out "
+            "and the id follows from the inputs."
+        )
+
+
+def refusal(action: Action, head: Head) -> RunProblem:
+    """Return the error for the actions that only a person can decide."""
+    if action is Action.REFUSE_CANCELLED:
+        return RunCancelled(
+            f"Instance {head.instance} was cancelled {words.moment(head.updated)}. To run it anew: "
+            f"{head.workflow}.start(..., new=True)."
+        )
+    return RunProblem(
+        f"The undo of instance {head.instance} gave up {words.moment(head.updated)}. A person has to decide: retry, skip or "
+        "mark as done."
+    )
+
+
+def line_for(action: Action, head: Head | None, start: Start, instance: str, old_reads: dict[str, str] | None = None) -> str:
+    """Return the line that tells a person what the call does, how old the record is and how to run anew (R11)."""
+    name, short = start.request.workflow.name, f"id …{instance[-4:]}" if start.request.instance_id is None else f"id {instance}"
+    who = f"({name}, {short})"
+    if head is None or action is Action.START:
+        return f"Started {who}."
+    when = words.moment(head.updated)
+    anew = "Run again: new=True."
+    cause = explain(old_reads, start.reads) if old_reads is not None else ""
+    if action is Action.REPLAY:
+        old = clock.now_us() - head.updated > 3_600_000_000
+        mark = "NOTE: " if old else ""
+        age = f", {words.age(head.updated)}" if old else ""
+        return f"{mark}Returned the result of {when}{age} {who}. Nothing was executed. {anew}"
+    if action is Action.RESUME:
+        what = {"paused": "paused", "running": "interrupted", "waiting": "interrupted"}.get(head.status, head.status)
+        return f"Resumed the run that was {what} {when} {who}. What is recorded is not executed again. {anew}"
+    if action is Action.RETRY:
+        return f"Resumed the run that failed {when} {who}: the failed activity is executed again. {anew}"
+    if action is Action.NEW_RUN:
+        why = f": {cause}" if cause else ""
+        return f"Run {head.number + 1} {who}{why}. Unchanged results of {when} are reused, the rest is executed. {anew}"
+    owner = ownership.describe(head.owner)
+    if action is Action.ATTACH_OLD_CODE:
+        return (
+            f"Following the run that {owner} started {words.moment(head.started)} {who}. It goes on with the code it started "
+            f"with{f' ({cause})' if cause else ''}; to use the new code, stop it and run this again."
+        )
+    return f"Following the run that {owner} started {words.moment(head.started)} {who}. {anew}"

@@ -1,0 +1,236 @@
+"""Taking a run up: new, resumed, replayed, tried again, or as a new run that reuses what earlier ones know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy_nb.clock import now_us
+from romancy_nb.core import events as ev
+from romancy_nb.core.events import Event
+from romancy_nb.core.replay import Numbered, Pool
+from romancy_nb.core.transitions import ACTIVE, Action, Owner, decide, retry_point
+from romancy_nb.errors import HistoryMismatch, RunStuck
+from romancy_nb.journal.protocol import Head
+from romancy_nb.payloads.failures import decode_failure
+from romancy_nb.runtime import endings, ownership, starts
+from romancy_nb.runtime.inbox import Finished, Found, Start
+from romancy_nb.runtime.live import Build, LiveRun
+
+if TYPE_CHECKING:
+    from romancy_nb.runtime.engine import Engine
+    from romancy_nb.runtime.hosts import Host
+
+__all__ = ["TakeUp"]
+
+
+class TakeUp:
+    """What the engine does with a call of a workflow. Runs on the engine's thread, with the journal held."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def start(self, start: Start) -> None:
+        """Find the instance of *start*, decide what its call does, and do it."""
+        engine, request = self._engine, start.request
+        instance = request.instance_id or self._instance(start)
+        live = engine.newest.get(instance)
+        if live is not None and not live.finished and live.status != "paused":
+            self._attach(start, live)
+            return
+        head = engine.journal.heads([instance]).get(instance)
+        if head is not None and (head.digest != request.inputs.digest or head.workflow != request.workflow.name):
+            first = engine.journal.load(head.run, parts=False)[0].event
+            starts.check_inputs(start, head, first.payload.text if first.payload else "")
+        edited = head is not None and head.code != start.code
+        owner = self._owner(head) if head is not None else "nobody"
+        action = decide(head.status if head is not None else None, edited, owner)
+        if request.redo and head is not None and action in {Action.REPLAY, Action.RETRY, Action.RESUME}:
+            action = Action.NEW_RUN
+        self._do(action, start, instance, head)
+
+    def _do(self, action: Action, start: Start, instance: str, head: Head | None) -> None:
+        if action is Action.START or head is None:
+            self._new_run(start, instance, None, "start", action)
+        elif action is Action.REPLAY:
+            self._replay(start, head)
+        elif action is Action.RESUME:
+            self._resume(start, head, action)
+        elif action is Action.RETRY:
+            self._retry(start, head)
+        elif action is Action.NEW_RUN:
+            self._new_run(start, instance, head, "edited" if head.code != start.code else "again", action)
+        elif action in {Action.ATTACH, Action.ATTACH_OLD_CODE, Action.ATTACH_UNDO, Action.FOLLOW_NEWEST}:
+            if not start.next_look:
+                self._tell(start, self._empty(start, head), action, head)
+            self._engine.follow(start)
+        else:
+            start.waiter.tell(Finished(error=starts.refusal(action, head)))
+
+    # -- finding -----------------------------------------------------------------------------------------------------------
+
+    def _instance(self, start: Start) -> str:
+        """The id that follows from the inputs; with ``new=True`` the newest unfinished one made so, else a new one (R10)."""
+        request, namespace = start.request, self._engine.namespace
+        derived = starts.derived_id(request, namespace)
+        if not request.new:
+            return derived
+        if request.new is True:
+            mine = [head for head in self._engine.journal.unfinished() if head.instance.startswith(derived + "-")]
+            if mine:
+                return max(mine, key=lambda head: head.started).instance
+        return starts.new_id(request, namespace)
+
+    def _owner(self, head: Head) -> Owner:
+        if head.status not in ACTIVE:
+            return "nobody"
+        # runs of this very engine would have been found in memory: what names it and is not there was given up
+        return "elsewhere" if ownership.alive(head.owner, self._engine.other_engines()) else "nobody"
+
+    def _attach(self, start: Start, live: LiveRun) -> None:
+        """The run is advanced here already: wait with the others."""
+        head = self._head_of(live)
+        if live.digest != start.request.inputs.digest or live.workflow.name != start.request.workflow.name:
+            starts.check_inputs(start, head, "")
+        live.waiters.append(start.waiter)
+        live.attached = live.attached or start.attached
+        action = Action.ATTACH if live.code == start.code else Action.ATTACH_OLD_CODE
+        self._tell(start, live, action, head)
+
+    # -- doing -------------------------------------------------------------------------------------------------------------
+
+    def _new_run(self, start: Start, instance: str, head: Head | None, reason: str, action: Action) -> None:
+        engine, now = self._engine, now_us()
+        pool: Pool | None = None
+        earlier: Event | None = None
+        number = 1
+        if head is not None:
+            histories = [(h.run, self._load(h.run)) for h in reversed(engine.journal.runs(instance))]
+            earlier, number = histories[-1][1][0][1], head.number + 1
+            redo = set(start.request.redo)
+            pool = Pool([(key, [(s, e) for s, e in rows if e.name not in redo]) for key, rows in histories])
+            old_reads = dict((histories[0][1][0][1].meta or {}).get("reads", {}))
+        else:
+            old_reads = None
+        event = starts.started_event(start, instance, number, reason, now, engine.token, earlier, engine.namespace)
+        run = self._live(start, starts.new_run_key(now), instance, number)
+        run.opening = [event]
+        run.build = Build([(1, event)], pool)
+        self._admit(start, run, action, head, old_reads)
+
+    def _replay(self, start: Start, head: Head) -> None:
+        rows = self._load(head.run)
+        run = self._live(start, head.run, head.instance, head.number, head)
+        run.replay_only = True
+        end = rows[-1][1]
+        run.outcome = (end.payload, None) if end.kind == ev.RUN_COMPLETED else (None, None)
+        run.status = head.status
+        run.build = Build(rows)
+        self._admit(start, run, Action.REPLAY, head)
+
+    def _resume(self, start: Start, head: Head, action: Action, void_from: int | None = None) -> None:
+        rows = self._load(head.run)
+        now = now_us()
+        run = self._live(start, head.run, head.instance, head.number, head)
+        run.epoch = head.epoch + 1
+        run.gap = max(0, now - head.updated)
+        meta = {"owner": self._engine.token, "epoch": run.epoch, "reason": action.name.lower()}
+        if void_from is not None:
+            meta["void_from"] = void_from
+            run.retrying = True
+        resumed = Event(ev.RUN_RESUMED, now, meta=meta)
+        run.opening = [resumed]
+        run.build = Build([*rows, (run.next_seq, resumed)])
+        self._admit(start, run, action, head)
+
+    def _retry(self, start: Start, head: Head) -> None:
+        point = retry_point(self._load(head.run))
+        if point is None:
+            self._new_run(start, head.instance, head, "retry", Action.RETRY)
+        else:
+            self._resume(start, head, Action.RETRY, point)
+
+    def rebuild(self, run: LiveRun, host: Host) -> None:
+        """Build a live run anew from its history on another host."""
+        engine = self._engine
+        engine.commit_now()
+        run.put_back()
+        engine.put_down(run)
+        run.calls.clear()
+        run.host = host
+        run.build = Build(self._load(run.key))
+        engine.make_ready(run)
+
+    def parted(self, run: LiveRun, mismatch: HistoryMismatch) -> None:
+        """Code and history do not fit: by hand that is an edit and makes a new run; a strict resume is stuck (R7)."""
+        engine, start = self._engine, run.start
+        if start is None:
+            endings.stick(engine, run, RunStuck(str(mismatch)))
+            return
+        waiters, run.waiters = run.waiters, []
+        if not run.replay_only:
+            endings.stick(engine, run, mismatch)
+        engine.forget(run)
+        engine.commit_now()
+        head = self._head_of(run)
+        self._new_run(start, run.instance, head, "parted", Action.NEW_RUN)
+        live = engine.newest[run.instance]
+        live.waiters += [waiter for waiter in waiters if waiter is not start.waiter]
+
+    # -- pieces ------------------------------------------------------------------------------------------------------------
+
+    def _load(self, key: int) -> list[Numbered]:
+        return [(row.seq, row.event) for row in self._engine.journal.load(key)]
+
+    def _live(self, start: Start, key: int, instance: str, number: int, head: Head | None = None) -> LiveRun:
+        request = start.request
+        run = LiveRun(
+            key, instance, number, request.workflow, request.inputs.digest, start.code, lambda: request.workflow.body(request.inputs)
+        )
+        run.start = start
+        run.attached = start.attached
+        if head is not None:
+            run.next_seq, run.epoch = head.last_seq + 1, head.epoch
+        return run
+
+    def _empty(self, start: Start, head: Head) -> LiveRun:
+        """Stands for a run that another process advances."""
+        run = self._live(start, head.run, head.instance, head.number, head)
+        run.status, run.finished = head.status, True
+        return run
+
+    def _head_of(self, run: LiveRun) -> Head:
+        return Head(
+            run.key, run.instance, run.number, run.workflow.name, run.digest, run.code, run.status, self._engine.token,
+            run.epoch, run.started, run.started, run.next_seq - 1,
+        )
+
+    def _admit(
+        self, start: Start, run: LiveRun, action: Action, head: Head | None, old_reads: dict[str, str] | None = None
+    ) -> None:
+        engine = self._engine
+        run.waiters.append(start.waiter)
+        run.started = head.started if head is not None else now_us()
+        run.host = start.host if start.host is not None else engine.host()
+        before = engine.live.get(run.key)
+        if before is not None and before.unsaved:
+            run.unsaved = before.unsaved
+        engine.admit(run)
+        self._tell(start, run, action, head, old_reads)
+
+    def _tell(
+        self, start: Start, run: LiveRun, action: Action, head: Head | None, old_reads: dict[str, str] | None = None
+    ) -> None:
+        line = starts.line_for(action, head, start, run.instance, old_reads)
+        self._engine.after_commit(lambda: start.waiter.tell(Found(run, action.name, line)))
+
+    def outcome(self, key: int) -> Finished | None:
+        """What a run that has ended came to, from the journal; None while it has not."""
+        rows = self._load(key)
+        for _, event in reversed(rows):
+            if event.kind == ev.RUN_COMPLETED:
+                return Finished(event.payload)
+            if event.kind == ev.RUN_FAILED and event.payload is not None:
+                return Finished(error=decode_failure(event.payload))
+            if event.kind in {ev.RUN_RESUMED, ev.RUN_STARTED}:
+                return None
+        return None

@@ -1,0 +1,186 @@
+"""A journaled value as a line of at most 120 characters. What was redacted shows as ``•••`` and as nothing else.
+
+Only the shape of the JSON text is read (see ``payloads.payload``); no codec runs, so looking at somebody's journal
+executes nothing and loads no binary part.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from romancy_nb.payloads.payload import Part, Payload
+from romancy_nb.widgets.words import clip
+
+__all__ = ["LIMIT", "failure", "inputs", "value"]
+
+LIMIT: Final = 120
+_HIDDEN: Final = "•••"
+_PARSED: Final = 100_000
+_REDACTED: Final = re.compile(r'\{\s*"\$redacted"\s*:.*?(?:\}|$)')
+_TYPE_KEYS: Final = ("type", "class", "cls", "name")
+_TEXT_KEYS: Final = ("message", "text", "str")
+_DEEPEST: Final = 6
+
+
+def value(payload: Payload | None, limit: int = LIMIT) -> str:
+    """Return a preview of one value."""
+    if payload is None:
+        return ""
+    document = _parse(payload.text)
+    if document is _UNREAD:
+        return _raw(payload.text, limit)
+    return _joined(_pieces(document, payload.parts), limit)
+
+
+def inputs(payload: Payload | None, limit: int = LIMIT) -> str:
+    """Return a preview of a call's inputs, as they would stand between its parentheses."""
+    if payload is None:
+        return ""
+    document = _parse(payload.text)
+    if document is _UNREAD:
+        return _raw(payload.text, limit)
+    if isinstance(document, dict) and not _tag(document):
+        if set(document) == {"args", "kwargs"} and _is_bound(document):
+            return _joined(_arguments(document["args"], document["kwargs"], payload.parts), limit)
+        return _joined(_arguments([], document, payload.parts), limit)
+    return _joined(_pieces(document, payload.parts), limit)
+
+
+def failure(payload: Payload | None, limit: int = LIMIT) -> str:
+    """Return a preview of an error: ``ValueError: no such item``."""
+    if payload is None:
+        return ""
+    document = _parse(payload.text)
+    if isinstance(document, dict) and len(document) == 1:
+        inner = next(iter(document.values()))
+        document = inner if isinstance(inner, dict) and not _tag(inner) else document
+    if isinstance(document, dict):
+        kind = next((document[key] for key in _TYPE_KEYS if isinstance(document.get(key), str)), "")
+        text = next((document[key] for key in _TEXT_KEYS if isinstance(document.get(key), str)), "")
+        arguments = document.get("args")
+        if not text and isinstance(arguments, list) and arguments:
+            text = _joined(_listed(arguments, payload.parts, 1), limit)
+        if kind or text:
+            short = kind.rpartition(".")[2].rpartition(":")[2]
+            return clip(f"{short}: {text}" if short and text else short or text, limit)
+    return clip(document, limit) if isinstance(document, str) else value(payload, limit)
+
+
+class _Unread:
+    """Stands for a document that is not JSON or too large to be read for a preview."""
+
+
+_UNREAD: Final = _Unread()
+
+
+def _parse(text: str) -> Any:
+    if len(text) > _PARSED:
+        return _UNREAD
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _UNREAD
+
+
+def _raw(text: str, limit: int) -> str:
+    """Preview text that was not parsed. Its beginning is JSON, so what is redacted in it can still be found."""
+    return clip(_REDACTED.sub(_HIDDEN, text[: 20 * limit]) + ("…" if len(text) > 20 * limit else ""), limit)
+
+
+def _is_bound(document: dict[str, Any]) -> bool:
+    return isinstance(document["args"], list) and isinstance(document["kwargs"], dict)
+
+
+def _joined(pieces: Iterator[str], limit: int) -> str:
+    """Join *pieces* until there are more than can be shown: a preview of a large value costs what it shows."""
+    taken: list[str] = []
+    length = 0
+    for piece in pieces:
+        taken.append(piece)
+        length += len(piece)
+        if length > 4 * limit:
+            break
+    return clip("".join(taken), limit)
+
+
+def _tag(document: dict[str, Any]) -> str:
+    first = next(iter(document), "")
+    return first[1:] if first.startswith("$") else ""
+
+
+def _arguments(args: list[Any], kwargs: dict[str, Any], parts: tuple[Part, ...]) -> Iterator[str]:
+    between = ""
+    for item in args:
+        yield between
+        yield from _pieces(item, parts, 1)
+        between = ", "
+    for key, item in kwargs.items():
+        yield f"{between}{key}="
+        yield from _pieces(item, parts, 1)
+        between = ", "
+
+
+def _pieces(document: Any, parts: tuple[Part, ...], depth: int = 0) -> Iterator[str]:
+    """Yield *document* as Python would write it, piece by piece."""
+    if depth > _DEEPEST:
+        yield "…"
+    elif isinstance(document, str):
+        yield json.dumps(document[:1000], ensure_ascii=False)
+    elif document is None or isinstance(document, bool | int | float):
+        yield repr(document)
+    elif isinstance(document, list):
+        yield "["
+        yield from _listed(document, parts, depth + 1)
+        yield "]"
+    elif tag := _tag(document):
+        yield from _tagged(tag, document, parts, depth)
+    else:
+        yield "{"
+        between = ""
+        for key, item in document.items():
+            yield f"{between}{json.dumps(key, ensure_ascii=False)}: "
+            yield from _pieces(item, parts, depth + 1)
+            between = ", "
+        yield "}"
+
+
+def _listed(items: list[Any], parts: tuple[Part, ...], depth: int) -> Iterator[str]:
+    between = ""
+    for item in items:
+        yield between
+        yield from _pieces(item, parts, depth)
+        between = ", "
+
+
+def _tagged(tag: str, document: dict[str, Any], parts: tuple[Part, ...], depth: int) -> Iterator[str]:
+    """What JSON cannot say stands as ``{"$tag": …}``: redacted, binary, or a type and its value."""
+    held = document[f"${tag}"]
+    if tag == "redacted":
+        yield _HIDDEN
+    elif tag == "part":
+        known = isinstance(held, int) and 0 <= held < len(parts)
+        yield f"<{parts[held].codec}, {_size(parts[held].size)}>" if known else "<binary>"
+    elif len(document) == 1:
+        yield from _pieces(held, parts, depth)
+    else:
+        yield f"{held.rpartition('.')[2].rpartition(':')[2]}(" if isinstance(held, str) else f"{tag}("
+        rest = {key: item for key, item in document.items() if key != f"${tag}"}
+        if len(rest) == 1 and next(iter(rest)) in {"value", "data", "fields"}:
+            only = next(iter(rest.values()))
+            plain = isinstance(only, dict) and not _tag(only)
+            yield from _arguments([], only, parts) if plain else _pieces(only, parts, depth + 1)
+        else:
+            yield from _arguments([], rest, parts)
+        yield ")"
+
+
+def _size(bytes_: int) -> str:
+    size = float(bytes_)
+    for unit in ("B", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"

@@ -1,0 +1,225 @@
+"""What stands in the notebook file: text, HTML and JSON, the same bytes for the same history."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from romancy_nb.core import events as ev
+from romancy_nb.widgets.axis import axis_of, segments
+from romancy_nb.widgets.fallback import HISTORY_MIME, html, mimebundle, text
+from romancy_nb.widgets.fallback_text import NO_STEPS
+from romancy_nb.widgets.marks import MARKS, Gap, shown_rows
+from romancy_nb.widgets.snapshot import Snapshot, snapshot
+from romancy_nb.widgets.words import width
+
+from .histories import HOUR, S, Story, T, many, order
+
+HOSTILE = "</td></table><script>alert(1)</script>\"'><img src=x onerror=y>"
+ALLOWED = {"div", "span", "strong", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "code", "br"}
+
+
+def seen(story: Story, **how: object) -> Snapshot:
+    return snapshot(story.rows(), now=T + 99 * S, **how)  # type: ignore[arg-type]
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text, and checks that what is opened is closed."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(source)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag != "br":
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_same_rows_give_the_same_bytes_whenever_they_are_drawn() -> None:
+    first = mimebundle(snapshot(order().rows(), now=T + 2 * HOUR))
+    again = mimebundle(snapshot(order().rows(), now=T + 999 * HOUR, executed_since=99))
+    assert json.dumps(first, sort_keys=True) == json.dumps(again, sort_keys=True)
+    assert set(first) == {"text/plain", "text/html", HISTORY_MIME}
+
+
+def test_a_live_display_marks_what_the_repeated_call_read_from_the_journal() -> None:
+    story = Story().step("0:0", "a", T, S).ends(T + S)
+    live = mimebundle(seen(story, executed_since=9), live=True)
+    assert "from journal" in live["text/plain"]
+    assert "from journal" not in mimebundle(seen(story, executed_since=9))["text/plain"]
+
+
+def test_hostile_names_and_values_are_only_text() -> None:
+    story = Story(HOSTILE, inputs={HOSTILE: HOSTILE}, reason=HOSTILE)
+    story.asks("0:0", HOSTILE, T, {HOSTILE: HOSTILE})
+    story.add(ev.ATTEMPT_FAILED, T + S, "0:0", attempt=1, value={"type": "E", "message": HOSTILE})
+    story.add(ev.ACTIVITY_FAILED, T + 2 * S, "0:0", attempt=2, value={"type": "E", "message": HOSTILE})
+    story.step(HOSTILE, "b", T, S).add(ev.RUN_FAILED, T + 2 * S, value={"type": "E", "message": HOSTILE})
+    story.events[0] = story.events[0].__class__(**{**_fields(story.events[0]), "call": HOSTILE})
+    read = Reader(html(seen(story)))
+    assert read.tags <= ALLOWED
+    assert {name for name, _ in read.attributes} <= {"style", "title", "aria-label", "role", "scope", "colspan"}
+    assert HOSTILE in read.text
+
+
+def _fields(event: ev.Event) -> dict[str, object]:
+    return {name: getattr(event, name) for name in event.__slots__}
+
+
+def test_values_with_lone_surrogates_and_control_characters_can_be_saved() -> None:
+    story = Story().step("0:0", "a\x00\x1b]", T, S, {"x": "\ud800\n"}).ends(T + S)
+    for made in mimebundle(seen(story)).values():
+        json.dumps(made, ensure_ascii=False).encode()
+
+
+def test_styles_are_those_that_an_untrusted_notebook_keeps() -> None:
+    """JupyterLab lets through known properties, and colours as #hex or rgba() only."""
+    styles = ";".join(value for name, value in Reader(html(seen(order()))).attributes if name == "style")
+    names = {part.partition(":")[0] for part in styles.split(";") if part}
+    assert not names & {"gap", "flex", "grid", "inset", "transform", "aspect-ratio", "font-variant-numeric"}
+    assert not re.search(r"var\(|currentcolor|inherit|url\(|calc\(|repeating", styles, re.I)
+    for colour in re.findall(r"(?:^|;)color:([^;]+)", styles) + re.findall(r"background-color:([^;]+)", styles):
+        assert re.fullmatch(r"#[0-9a-f]{6}|rgba\(\d+,\d+,\d+,0\.\d+\)|transparent", colour)
+
+
+def test_without_styles_each_row_still_shows_its_bar_and_its_symbol() -> None:
+    read = Reader(html(seen(order()))).text
+    assert "█" in read and "░" in read
+    assert MARKS["journal"] in read and MARKS["ok"] in read
+    assert "2 from journal · 2 executed · 1 retried · saved 41 s" in read
+
+
+@pytest.mark.parametrize("inputs", ["seed", HOSTILE * 3, "机" * 200])
+def test_ten_thousand_steps_stay_under_300_kb_and_say_what_was_left_out(inputs: str) -> None:
+    view = seen(many(10_000, inputs))
+    made = html(view)
+    assert len(made.encode()) <= 300_000
+    assert re.search(r"9,\d\d\d more steps: 9,\d\d\d executed", made)
+    Reader(made)
+
+
+def test_a_step_with_a_thousand_attempts_stays_small() -> None:
+    story = Story().asks("0:0", "charge", T)
+    for number in range(1, 1001):
+        story.add(ev.ATTEMPT_STARTED, T + number * S, "0:0", attempt=number)
+        error = {"type": "E", "message": "&" * 500}
+        story.add(ev.ATTEMPT_FAILED, T + number * S, "0:0", attempt=number, value=error)
+    bundle = mimebundle(seen(story))
+    assert len(bundle["text/html"].encode()) < 300_000
+    assert len(json.dumps(bundle[HISTORY_MIME])) < 20_000
+
+
+def test_each_outcome_has_its_own_symbol_and_words() -> None:
+    story = Story().step("0:0", "old", T, S, reused=[1, 2]).step("0:1", "fresh", T, S)
+    story.asks("0:2", "broken", T).add(ev.ACTIVITY_FAILED, T + S, "0:2", attempt=3, value={"type": "E", "message": "m"})
+    story.asks("0:3", "lost", T)
+    story.add(ev.TIMER_STARTED, T, "0:4", "sleep", due=T + HOUR, delay=3600.0)
+    story.asks("0:5", "beaten", T).add(ev.CALL_CANCELLED, T + S, "0:5")
+    lines = text(seen(story, alive=False)).splitlines()
+    row = {line.split("(")[0].split()[-1]: line for line in lines if re.match(r"\S \w+\(", line)}
+    assert "from journal" in row["old"] and row["old"].startswith("↺")
+    assert row["fresh"].startswith("✓")
+    assert "failed, 3 attempts" in row["broken"] and row["broken"].startswith("✗")
+    assert "may have run" in row["lost"] and row["lost"].startswith("?")
+    assert "until 18:02 UTC" in row["sleep"] and "2026-11-21" not in row["sleep"]
+    assert row["sleep"].startswith("◷")
+    assert "cancelled" in row["beaten"] and row["beaten"].startswith("⊘")
+
+
+def test_screens_never_say_lease_epoch_command_or_digest() -> None:
+    for story in (order(), Story().asks("0:0", "a", T), Story().add(ev.RUN_STUCK, T, expected="a", asked="b")):
+        bundle = mimebundle(seen(story, alive=False))
+        assert not re.search(r"\b(lease|epoch|command|digest)\b", bundle["text/plain"] + bundle["text/html"])
+
+
+@pytest.mark.parametrize("columns", [20, 60, 80, 100, 200])
+@pytest.mark.parametrize("story", [order(), many(1), many(1000), Story("机" * 60).step("0:0", "予約する" * 30, T, 0)])
+def test_no_line_of_the_text_is_wider_than_asked(story: Story, columns: int) -> None:
+    for line in text(seen(story), columns).splitlines():
+        assert width(line) <= max(columns, 60)
+
+
+def test_a_run_without_steps_says_so() -> None:
+    view = seen(Story().ends(T + 3000))
+    assert NO_STEPS in text(view) and NO_STEPS in html(view)
+
+
+def test_a_long_run_shows_at_most_60_rows_and_the_failures_in_its_middle() -> None:
+    story = many(499)
+    story.events.pop()
+    story.asks("0.499:0", "broken", T).add(
+        ev.ACTIVITY_FAILED, T, "0.499:0", attempt=1, value={"type": "E", "message": ""}
+    )
+    for number in range(500, 1000):
+        story.step(f"0.{number}:0", "simulate", T, S)
+    rows = shown_rows(seen(story).steps, 60)
+    assert len(rows) <= 60
+    assert sum(row.steps if isinstance(row, Gap) else 1 for row in rows) == 1000
+    assert "broken" in text(seen(story))
+
+
+@pytest.mark.parametrize("limit", [1, 6, 7, 60, 120])
+@pytest.mark.parametrize("total", [0, 1, 6, 59, 61, 500])
+def test_no_row_is_lost_or_shown_twice(total: int, limit: int) -> None:
+    rows = shown_rows(seen(many(total)).steps, limit)
+    assert sum(row.steps if isinstance(row, Gap) else 1 for row in rows) == total
+    assert len(rows) <= max(limit, 6)
+
+
+# -- the axis --------------------------------------------------------------------------------------------------------
+
+
+def test_a_night_in_which_nothing_ran_is_folded() -> None:
+    view = seen(order())
+    axis = axis_of(view)
+    assert [b - a for a, b in axis.folds] == [24 * HOUR - 41 * S + 1000, HOUR]
+    assert "folded, nothing ran: 23 h 59 min, 1 h 00 min" in text(view)
+    charge = segments(view.steps[2], axis, view.as_of)
+    assert [piece.look for piece in charge] == ["failed", "wait", "failed", "wait", "ok"]
+    assert charge[-1].right - charge[0].left > 0.1
+
+
+def test_steps_that_follow_each_other_closely_are_drawn_to_scale() -> None:
+    view = seen(Story().step("0:0", "a", T, S).step("0:1", "b", T + S, 3 * S).ends(T + 4 * S))
+    axis = axis_of(view)
+    assert axis.folds == ()
+    (first,), (second,) = (segments(step, axis, view.as_of) for step in view.steps)
+    assert (first.left, first.right, second.left, second.right) == (0, 0.25, 0.25, 1)
+
+
+def test_a_run_that_only_waits_is_not_folded_away() -> None:
+    story = (
+        Story()
+        .add(ev.TIMER_STARTED, T, "0:0", "sleep", due=T + HOUR, delay=3600.0)
+        .add(ev.TIMER_FIRED, T + HOUR, "0:0")
+    )
+    assert axis_of(seen(story)).folds == ()
+
+
+def test_time_on_the_axis_never_goes_back_and_stays_inside() -> None:
+    axis = axis_of(seen(order()))
+    shares = [axis.at(us) for us in range(axis.start - HOUR, axis.end + HOUR, HOUR // 7)]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+
+
+def test_steps_without_any_duration_are_drawn() -> None:
+    view = seen(Story().step("0:0", "a", T, 0).step("0:1", "b", T, 0).ends(T))
+    assert text(view).count("█") >= 2
+    assert html(view)
