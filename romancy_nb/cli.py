@@ -227,7 +227,7 @@ def _parsed(text: Any) -> Any:
 def _table(rows: Sequence[dict[str, Any]]) -> str:
     """The list for people: newest first, as the journal gave it."""
     from romancy_nb.clock import now_us
-    from romancy_nb.widgets.words import age, fit, width
+    from romancy_nb.words import age, fit, width
 
     now = now_us()
     cells = [("ID", "WORKFLOW", "STATUS", "RUN", "LAST EVENT", "NOTEBOOK")]

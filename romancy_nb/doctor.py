@@ -1,12 +1,11 @@
 """``romancy-nb doctor``: what somebody who helps you would ask for, found without starting or changing anything.
 
-``examine()`` returns the findings as data; the command line and ``%romancy doctor`` print them. The journal is not
-opened while somebody holds it, and none is made where there is none.
+``examine()`` returns the findings as data; the command line prints them. The journal is not opened while somebody holds
+it, and none is made where there is none.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -98,21 +97,20 @@ def _packages(problems: list[str]) -> Iterator[tuple[str, str]]:
             yield name, version
 
 
-def where_is_the_journal(given: str | None) -> tuple[Path, str]:
-    """Return the journal's file, whether it exists or not, and why it is that one."""
-    from romancy_nb.journal.locate import find_journal
+def where_is_the_journal(given: str | None) -> tuple[Path | str, str]:
+    """Return the journal's file, whether it exists or not, and why it is that one. A text is a URL."""
+    from romancy_nb.journal.locate import VARIABLE, find_journal
 
-    if given is not None:
-        return Path(given).expanduser().resolve(), "named with --journal"
-    found = find_journal(None, os.environ)
-    return found.path, found.why
+    if given is None:
+        found = find_journal(None, os.environ)
+        return found.path, found.why
+    return find_journal(None, {VARIABLE: given}).path, "named with --journal"
 
 
 def _about_journal(given: str | None, findings: Findings) -> Iterator[tuple[str, str]]:
-    try:
-        path, why = where_is_the_journal(given)
-    except RomancyError as problem:
-        findings.problems.append(str(problem))
+    path, why = where_is_the_journal(given)
+    if not isinstance(path, Path):
+        findings.problems.append(f"The journal is {why} as a URL. This version knows files only.")
         return
     yield "file", str(path)
     yield "why there", why
@@ -123,7 +121,7 @@ def _about_journal(given: str | None, findings: Findings) -> Iterator[tuple[str,
                 f"The journal is on {kind}: file locks of network file systems cannot be relied upon."
             )
     if not path.exists():
-        yield "size", "not there yet: it is made when the first workflow runs"
+        yield "size", "not there yet: it is made when romancy_nb is first used here"
         return
     yield "size", f"{path.stat().st_size / 1e6:.1f} MB"
     holder = holder_of(path)
@@ -149,31 +147,30 @@ def _inside(path: Path, problems: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def holder_of(path: Path) -> str | None:
-    """Who holds the journal at *path*, in words; None when nobody does."""
-    lock = path.with_name(path.name + ".lock")
-    if not lock.exists() or not _is_locked(lock):
+    """Who holds the journal at *path* at this moment, in words; None when nobody does.
+
+    Who holds it says so in the lock file. One who was killed could not take that back, so the process is looked for.
+    """
+    from romancy_nb.journal.locking import FileLock
+
+    facts = FileLock(path, {}).read_holder()
+    if not facts or not _exists(facts.get("pid")):
         return None
-    try:
-        facts = json.loads(lock.read_text("utf-8"))
-        notebook = f", notebook {facts['notebook']}" if facts.get("notebook") else ""
-        return f"process {facts['pid']}{notebook}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "a process that left no name"
+    notebook = f", notebook {facts['notebook']}" if facts.get("notebook") else ""
+    return f"process {facts['pid']}{notebook}"
 
 
-def _is_locked(lock: Path) -> bool:
-    """Is there a lock on the file? Asked for by trying to share it for an instant: that disturbs nobody who holds it."""
+def _exists(pid: object) -> bool:
+    """Is there such a process? In doubt, yes."""
+    if not isinstance(pid, int) or sys.platform == "win32":
+        return True
     try:
-        import fcntl
-    except ImportError:  # Windows: the lock file cannot be opened for writing by two
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return False
-    with lock.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        fcntl.flock(file, fcntl.LOCK_UN)
-    return False
+    except OSError:
+        return True
+    return True
 
 
 def file_system(path: Path) -> str | None:

@@ -13,6 +13,7 @@ The laws, tested under these names in tests/core:
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import heapq
 from collections.abc import Callable, Coroutine, Sequence
@@ -23,9 +24,10 @@ from romancy_nb.core.commands import ActivityCommand, Delivery, Ended, OpenCall,
 from romancy_nb.core.context import Ambient
 from romancy_nb.core.events import Event
 from romancy_nb.core.loop import Path, Timer, WorkflowFuture, WorkflowLoop, WorkflowTask
-from romancy_nb.core.replay import Call, History, Key, Numbered, Pool
+from romancy_nb.core.replay import Call, History, Kept, Key, Numbered, Pool, delivered
+from romancy_nb.core.undertaker import Undertaker
 from romancy_nb.errors import HistoryMismatch, RunPutDown
-from romancy_nb.payloads.payload import Payload
+from romancy_nb.payloads.payload import NULL, Payload
 
 __all__ = ["Body", "Execution"]
 
@@ -37,13 +39,16 @@ class CallFuture(WorkflowFuture):
     """The future of one activity call; knows its place in history and whose it is."""
 
     def __init__(self, execution: Execution, place: str, owner: Path, command: ActivityCommand) -> None:
-        super().__init__(loop=execution.loop)
+        WorkflowFuture.__init__(self, loop=execution.loop)
         self.execution = execution
         self.place = place
         self.owner = owner
         self.command = command
         self.occurrence = 0
         self.call: Call | None = None
+
+    # only tasks wait for it, and those know themselves whose they are
+    add_done_callback = asyncio.Future.add_done_callback
 
     def cancel(self, msg: Any | None = None) -> bool:
         cancelled = super().cancel(msg)
@@ -80,14 +85,17 @@ class Execution:
             seed=int(facts.get("seed", 0)),
         )
         self.loop.ambient = self.ambient
+        self.loop.awaited = lambda: bool(self._calls or self._timers)
         self.loop.on_timer = self._timer_started
         self.loop.on_timer_cancelled = self._timer_cancelled
         self.ambient.schedule = self._schedule
         self.ambient.record_side_effect = self._side_effect
         self.ended: Ended | None = None
+        self._undertaker = Undertaker(self.loop, self.ambient)
         self._body = body
         self._root: WorkflowTask | None = None
         self._closing = False
+        self._swept = False
         self._caught_up = False
         self._anew = False
         self._mismatch: HistoryMismatch | None = None
@@ -97,7 +105,9 @@ class Execution:
         self._calls: dict[str, CallFuture] = {}
         self._timers: dict[str, tuple[Timer, int]] = {}
         self._places: set[str] = set()
-        self._reused: list[tuple[int, int, str, Call]] = []
+        self._reused: list[tuple[tuple[int, int, int], str, Kept]] = []
+        if pool is not None:
+            pool.claim(self._history)
 
     # -- the door ------------------------------------------------------------------------------------------------------
 
@@ -105,45 +115,39 @@ class Execution:
         """Start the code and bring it to where its history ends. *present* is in microseconds."""
         report = self._open(present)
         with self.loop.running():
-            self.ambient.replaying = bool(self._history.deliveries) or bool(self._pool)
-            context = contextvars.Context()
-            self._root = self.loop._new_task(self._body(self.ambient), self.loop.root, None, context)
+            self.ambient.replaying = self._history.knows or bool(self._pool)
+            self._root = self.loop._new_task(self._body(self.ambient), self.loop.root, None, contextvars.Context())
             self._run()
             for _, event in self._history.deliveries:
                 if self._mismatch is not None:
                     break
                 self._replay(event)
-            self._catch_up()
+            if self._mismatch is None:
+                self._catch_up()
             if self._mismatch is None:
                 self._answer_reused()
                 self._deliver_recorded()
-        report.calls = [] if self._mismatch else self._open_calls()
+        report.calls = self._open_calls()
         report.timers = [OpenTimer(p, due) for p, (_, due) in self._timers.items()]
         return self._close()
 
     def deliver(self, deliveries: Sequence[Delivery], present: int) -> Report:
         """Deliver one event after the other, running until idle after each (C5). *present* is in microseconds."""
         self._open(present)
-        with self.loop.running():
-            for delivery in deliveries:
-                self._deliver(delivery)
-                self._answer_reused()
+        if not self.loop.dead:
+            with self.loop.running():
+                for delivery in deliveries:
+                    self._deliver(delivery)
+                    self._answer_reused()
         return self._close()
 
     def put_down(self) -> None:
         """Unwind the code on its own thread without any effect (X3). Harmless when repeated."""
-        self.loop.dead = True
-        with self.loop.running():
-            for code in list(self.ambient.greenlets):
-                self.ambient.kill(code)
-            for _, task in sorted(self.loop.tasks.items()):
-                if not task.done():
-                    task._log_destroy_pending = False  # type: ignore[attr-defined]
-                    _close(task.get_coro())
-            self.loop.close_generators()
-        self.ambient.check_awaited()
+        self._undertaker.put_down(self.ended.error if self.ended is not None else None)
+        self._root = None
         self._calls.clear()
         self._timers.clear()
+        self._reused.clear()
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -155,36 +159,54 @@ class Execution:
     def _close(self) -> Report:
         report = self._report
         if self._mismatch is not None:
-            report.mismatch = self._mismatch
-        elif self.ended is not None:
-            report.ended = self.ended
+            return Report(mismatch=self._mismatch)
+        report.ended = self.ended
         return report
 
     def _run(self) -> None:
         self.loop.run_until_idle()
         root = self._root
-        if self.ended is None and self._mismatch is None and root is not None and root.done():
+        if self.ended is not None or self._mismatch is not None or root is None:
+            return
+        if root.done() or self.loop.escaped is not None:
             self._finish(root)
 
     def _finish(self, root: WorkflowTask) -> None:
-        """The body has returned: what it left running is cancelled and may clean up; then the run ends (U3)."""
+        """The body has returned: what it left running is cancelled and may clean up; then the run ends (U3).
+
+        So it is when SystemExit or KeyboardInterrupt left a task, which would end a whole process elsewhere (C7).
+        """
+        loop = self.loop
         if not self._closing:
             self._closing = True
-            for _, task in sorted(self.loop.tasks.items()):
+            for task in list(loop.tasks.values()):
                 if not task.done():
                     task.cancel()
-            self.loop.run_until_idle()
-        if any(not task.done() for task in self.loop.tasks.values()):
+            loop.run_until_idle()
+        if self._mismatch is not None or any(not task.done() for task in loop.tasks.values()):
             return
+        if not self._swept:
+            self._swept = True
+            if any(generator.ag_frame is not None for generator in loop.generators):
+                loop._new_task(loop.shutdown_asyncgens(), loop.root.child(), None, contextvars.Context())
+                self._run()
+                return
         for timer, _ in list(self._timers.values()):
             timer.cancel()
+        if self._mismatch is None:
+            self.ended = self._result(root)
+
+    def _result(self, root: WorkflowTask) -> Ended:
         try:
+            if self.loop.escaped is not None:
+                root._log_traceback = False
+                raise self.loop.escaped
             payload = root.result()
             self.ambient.check_awaited()
-            self.ended = Ended(payload=payload)
+            return Ended(payload=payload)
         except BaseException as error:
             self.ambient.check_awaited_quietly()
-            self.ended = Ended(error=error, reported=self.ambient.is_reported(error))
+            return Ended(error=error, reported=self.ambient.is_reported(error))
 
     def _advance(self, at: int) -> None:
         """Move the run's clock; it never goes back (C5)."""
@@ -194,38 +216,51 @@ class Execution:
     # -- replay --------------------------------------------------------------------------------------------------------
 
     def _replay(self, event: Event) -> None:
-        self._advance(event.at)
+        at = event.at
+        if at > self._clock:
+            self._clock = at
+            self.loop.now = at / 1_000_000
+        place = event.call
         if event.kind == ev.TIMER_FIRED:
-            entry = self._timers.pop(event.call, None)
+            entry = self._timers.pop(place, None)
             if entry is None:
-                self._part(self._history.not_asked(self._history.calls[event.call]))
+                self._part(self._history.not_awaited(self._history.calls[place], self._closing))
                 return
-            self._fire(entry[0])
+            self.loop.fire(entry[0])
         else:
-            future = self._calls.pop(event.call, None)
+            future = self._calls.pop(place, None)
             if future is None or future.done():
-                self._part(self._history.not_asked(self._history.calls[event.call]))
+                self._part(self._history.not_awaited(self._history.calls[place], self._closing))
                 return
             self._report.replayed += 1
+            if not (event.meta and event.meta.get("reused")):
+                self._anew = True
             self._resolve(future, event.kind == ev.ACTIVITY_COMPLETED, event.payload, None)
         self._run()
 
     def _catch_up(self) -> None:
-        unasked = self._history.unasked() if self._mismatch is None else None
+        """History is at its end: the code must have asked for all of it, and given up what was given up in it."""
+        unasked = self._history.unasked()
         if unasked is not None:
             self._part(self._history.not_asked(unasked))
+            return
+        for call in self._history.calls.values():
+            place = call.intent.call
+            if call.cancelled and (place in self._calls or place in self._timers):
+                self._part(self._history.cancelled_otherwise(call))
+                return
         self._caught_up = True
         self.ambient.replaying = bool(self._reused)
 
     def _deliver_recorded(self) -> None:
         """Deliver the outcomes that were recorded while the code could not take them (S1)."""
         waiting = [call for call in self._history.calls.values() if call.waiting is not None and call.outcome is None]
-        for call in sorted(waiting, key=lambda call: call.waiting.at if call.waiting else 0):
-            event = call.waiting
-            assert event is not None
-            kind = ev.ACTIVITY_COMPLETED if (event.meta or {}).get("ok") else ev.ACTIVITY_FAILED
-            self._deliver(Delivery(kind, call.intent.call, event.at, event.attempt, event.payload))
-            self._answer_reused()
+        for call in sorted(waiting, key=lambda call: call.waiting_seq):
+            place = call.intent.call
+            if place in self._calls and call.waiting is not None:  # else it was cancelled: the record of it is enough
+                event = delivered(call.waiting)
+                self._deliver(Delivery(event.kind, place, event.at, event.attempt, event.payload))
+                self._answer_reused()
 
     def _open_calls(self) -> list[OpenCall]:
         """The calls without an outcome, those of history with what is known of their attempts."""
@@ -250,23 +285,25 @@ class Execution:
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    def _key(self, kind: str, name: str, digest: str) -> Key:
+    def _occurrence(self, kind: str, name: str, digest: str) -> int:
+        """Count equal calls in the order in which they are issued."""
         known = (kind, name, digest)
         occurrence = self._occurrences.get(known, 0)
         self._occurrences[known] = occurrence + 1
-        return (*known, occurrence)
+        return occurrence
 
-    def _find(self, place: str, key: Key, text: str = "") -> Call | None:
+    def _find(self, place: str, kind: str, name: str, digest: str, occurrence: int, text: str = "") -> Call | None:
         """Find the call in this run's history. None: it is new. Raises RunPutDown when code and history part here."""
-        found = self._history.find(place, key) if self._history.calls else None
-        if found is None:
-            if not self._caught_up and self._history.has_calls:
-                self._part(self._history.mismatch(place, key, text))
+        if self._caught_up:
+            return None
+        call = self._history.find(place, kind, name, digest, occurrence)
+        if call is None:
+            if self._history.knows:
+                self._part(self._history.mismatch(place, kind, name, text))
                 raise RunPutDown
             return None
-        call, moved = found
-        if moved:
-            self._report.moved.append(f"{key[1]} moved from {call.intent.call} to {place}")
+        if call.intent.call != place:
+            self._report.moved.append(f"{name} moved from {call.intent.call} to {place}")
         return call
 
     def _new_place(self, place: str) -> str:
@@ -276,18 +313,23 @@ class Execution:
         return place
 
     def _schedule(self, command: ActivityCommand) -> WorkflowFuture:
+        if self.loop.dead:
+            self.loop.on_refused()
         owner = self.loop.here()
-        place = owner.place()
-        key = self._key(ev.ACTIVITY_SCHEDULED, command.name, command.digest)
-        call = self._find(place, key, command.payload.text)
+        place, kind, name, digest = owner.place(), ev.ACTIVITY_SCHEDULED, command.name, command.digest
+        occurrence = self._occurrence(kind, name, digest)
+        call = self._find(place, kind, name, digest, occurrence, command.payload.text)
         if call is not None:
-            future = CallFuture(self, call.intent.call, owner, command)
+            place = call.intent.call
+            future = CallFuture(self, place, owner, command)
             future.call = call
+            future.occurrence = call.occurrence
         else:
-            future = CallFuture(self, self._new_place(place), owner, command)
-            self._issue(future, key)
-        future.occurrence = key[3]
-        self._calls[future.place] = future
+            place = self._new_place(place)
+            future = CallFuture(self, place, owner, command)
+            future.occurrence = occurrence
+            self._issue(future, (kind, name, digest, occurrence))
+        self._calls[place] = future
         return future
 
     def _issue(self, future: CallFuture, key: Key) -> None:
@@ -299,54 +341,65 @@ class Execution:
         if command.at_most_once:
             meta["delivery"] = "at_most_once"
         code = command.code()
-        taken = None
-        if self._pool and command.reuse != "never" and not (command.reuse == "prefix" and self._anew):
-            taken = self._pool.take(place, key, lambda: code)
+        kept = None
+        if self._pool is not None and command.reuse != "never" and not (command.reuse == "prefix" and self._anew):
+            kept = self._pool.take(place, key, lambda: code)
         at = self._present
-        if taken is not None:
-            run, call = taken
-            meta["reused"] = (call.intent.meta or {}).get("reused", [run, call.seq])
-            at = call.intent.at
-            assert call.outcome is not None
-            heapq.heappush(self._reused, (call.outcome.at, call.outcome_seq, place, call))
-        else:
-            self._anew = True
-            if self._caught_up:
-                self._report.calls.append(OpenCall(place, command, key[3], first_at=at))
+        if kept is not None:
+            meta["reused"] = list(kept.origin)
+            at = kept.call.intent.at
+            heapq.heappush(self._reused, (kept.order, place, kept))
+        elif self._caught_up:
+            self._report.calls.append(OpenCall(place, command, key[3], first_at=at))
         self._report.rows.append(
-            Event(ev.ACTIVITY_SCHEDULED, at, place, command.name, command.digest, code, 0, command.payload, meta or None)
+            Event(
+                ev.ACTIVITY_SCHEDULED, at, place, command.name, command.digest, code, 0, command.payload, meta or None
+            )
         )
 
     def call_cancelled(self, future: CallFuture) -> None:
         """The code no longer wants this call's outcome."""
-        if self.loop.dead or self._calls.pop(future.place, None) is None:
+        place = future.place
+        if self.loop.dead or self._calls.pop(place, None) is None:
             return
-        self._reused = [entry for entry in self._reused if entry[2] != future.place]
+        self._given_up(place, future.call, Event(ev.CALL_CANCELLED, self._present, place))
+        self._report.calls = [call for call in self._report.calls if call.place != place]
+        self._report.cancelled_calls.append(place)
+
+    def _given_up(self, place: str, call: Call | None, row: Event) -> None:
+        """The code cancelled a call or timer: journal it, unless history has it already."""
+        self._reused = [entry for entry in self._reused if entry[1] != place]
         heapq.heapify(self._reused)
-        if future.call is None or not future.call.cancelled:
-            self._report.rows.append(Event(ev.CALL_CANCELLED, self._present, future.place))
-        self._report.calls = [call for call in self._report.calls if call.place != future.place]
-        self._report.cancelled_calls.append(future.place)
+        if self._caught_up or call is None:
+            self._report.rows.append(row)
+        elif not call.cancelled:
+            self._part(self._history.cancelled_otherwise(call))
 
     def _answer_reused(self) -> None:
         """Deliver what earlier runs answer, first in the old history first, before anything new may happen (R4)."""
         while self._reused and self._mismatch is None:
             self.ambient.replaying = True
-            at, _, place, call = heapq.heappop(self._reused)
-            outcome = call.outcome
+            _, place, kept = heapq.heappop(self._reused)
+            outcome = kept.call.outcome
             assert outcome is not None
-            meta = {"reused": (outcome.meta or {}).get("reused", True)}
+            meta = {"reused": list((outcome.meta or {}).get("reused", (kept.run, kept.call.outcome_seq)))}
             self._report.reused += 1
-            self._advance(at)
+            self._advance(outcome.at)
             if outcome.kind == ev.TIMER_FIRED:
-                entry = self._timers.pop(place, None)
-                self._report.rows.append(Event(ev.TIMER_FIRED, at, place, meta=meta))
-                if entry is not None:
-                    self._fire(entry[0])
+                timer, _ = self._timers.pop(place)
+                self._report.rows.append(Event(ev.TIMER_FIRED, outcome.at, place, meta=meta))
+                self.loop.fire(timer)
             else:
                 future = self._calls.pop(place)
                 self._report.rows.append(
-                    Event(ev.ACTIVITY_COMPLETED, at, place, attempt=outcome.attempt, payload=outcome.payload, meta=meta)
+                    Event(
+                        ev.ACTIVITY_COMPLETED,
+                        outcome.at,
+                        place,
+                        attempt=outcome.attempt,
+                        payload=outcome.payload,
+                        meta=meta,
+                    )
                 )
                 self._resolve(future, True, outcome.payload, None)
             self._run()
@@ -363,98 +416,77 @@ class Execution:
             if entry is None:
                 return  # cancelled meanwhile
             self._advance(delivery.at)
-            self._report.rows.append(Event(ev.TIMER_FIRED, delivery.at, place))
-            self._fire(entry[0])
+            self._report.rows.append(Event(ev.TIMER_FIRED, self._clock, place))
+            self.loop.fire(entry[0])
         else:
             future = self._calls.pop(place, None)
             if future is None or future.done():
-                late = Event(ev.LATE_OUTCOME, delivery.at, place, "", "", "", delivery.attempt, delivery.payload, {"ok": ok})
+                late = Event(
+                    ev.LATE_OUTCOME, delivery.at, place, "", "", "", delivery.attempt, delivery.payload, {"ok": ok}
+                )
                 self._report.rows.append(late)
                 return
+            self._anew = True
             self._advance(delivery.at)
+            self._report.calls = [call for call in self._report.calls if call.place != place]
             self._report.rows.append(
-                Event(delivery.kind, delivery.at, place, attempt=delivery.attempt, payload=delivery.payload)
+                Event(delivery.kind, self._clock, place, attempt=delivery.attempt, payload=delivery.payload)
             )
             self._resolve(future, ok, delivery.payload, delivery.live)
         self._run()
 
     def _resolve(self, future: CallFuture, ok: bool, payload: Payload | None, live: BaseException | None) -> None:
         self.loop.owned_by(future.owner)
-        future.set_result(Outcome(ok, payload or Payload("null"), live))
+        future.set_result(Outcome(ok, payload or NULL, live))
 
     # -- timers and side effects -----------------------------------------------------------------------------------------
 
     def _timer_started(self, timer: Timer) -> None:
-        digest = f"{timer.delay:.6f}"
-        key = self._key(ev.TIMER_STARTED, "sleep", digest)
-        call = self._find(timer.place, key, f"{timer.delay:g} s")
+        kind, name, digest = ev.TIMER_STARTED, "sleep", f"{timer.delay:.6f}"
+        occurrence = self._occurrence(kind, name, digest)
+        call = self._find(timer.place, kind, name, digest, occurrence, f"{timer.delay:g} s")
         if call is not None:
             timer.place = call.intent.call
             self._timers[timer.place] = (timer, int((call.intent.meta or {}).get("due", 0)))
             return
         timer.place = place = self._new_place(timer.place)
-        at, due = self._present, self._present + int(timer.delay * 1_000_000)
-        meta: dict[str, Any] = {"occurrence": key[3]} if key[3] else {}
-        taken = self._pool.take(place, key, str) if self._pool else None
-        if taken is not None:
-            run, recorded = taken
-            assert recorded.outcome is not None
-            meta["reused"] = (recorded.intent.meta or {}).get("reused", [run, recorded.seq])
-            at, due = recorded.intent.at, int((recorded.intent.meta or {}).get("due", due))
-            heapq.heappush(self._reused, (recorded.outcome.at, recorded.outcome_seq, place, recorded))
+        at, due = self._present, self._present + round(timer.delay * 1_000_000)
+        meta: dict[str, Any] = {"occurrence": occurrence} if occurrence else {}
+        kept = self._pool.take(place, (kind, name, digest, occurrence), str) if self._pool is not None else None
+        if kept is not None:
+            meta["reused"] = list(kept.origin)
+            at, due = kept.call.intent.at, int((kept.call.intent.meta or {}).get("due", due))
+            heapq.heappush(self._reused, (kept.order, place, kept))
         elif self._caught_up:
             self._report.timers.append(OpenTimer(place, due))
         meta |= {"due": due, "delay": timer.delay}
-        self._report.rows.append(Event(ev.TIMER_STARTED, at, place, "sleep", digest, meta=meta))
+        self._report.rows.append(Event(kind, at, place, name, digest, meta=meta))
         self._timers[place] = (timer, due)
 
     def _timer_cancelled(self, timer: Timer) -> None:
-        if self.loop.dead or self._timers.pop(timer.place, None) is None:
+        place = timer.place
+        if self.loop.dead or self._timers.pop(place, None) is None:
             return
-        self._reused = [entry for entry in self._reused if entry[2] != timer.place]
-        heapq.heapify(self._reused)
-        call = self._history.calls.get(timer.place)
-        if call is None or not call.cancelled:
-            self._report.rows.append(Event(ev.TIMER_CANCELLED, self._present, timer.place))
-        self._report.timers = [t for t in self._report.timers if t.place != timer.place]
-        self._report.cancelled_timers.append(timer.place)
-
-    def _fire(self, timer: Timer) -> None:
-        self.loop.fire(timer)
+        self._given_up(place, self._history.calls.get(place), Event(ev.TIMER_CANCELLED, self._present, place))
+        self._report.timers = [t for t in self._report.timers if t.place != place]
+        self._report.cancelled_timers.append(place)
 
     def _side_effect(self, name: str, produce: Callable[[], Outcome]) -> Outcome:
-        place = self.loop.here().place()
-        key = self._key(ev.SIDE_EFFECT, name, "")
-        call = self._find(place, key)
-        if call is None and self._pool is not None:
-            taken = self._pool.take(place, key, str)
-            if taken is not None:
-                run, recorded = taken
-                self._record_side_effect(place, key, recorded.intent, [run, recorded.seq])
-                call = recorded
+        place, kind = self.loop.here().place(), ev.SIDE_EFFECT
+        occurrence = self._occurrence(kind, name, "")
+        call = self._find(place, kind, name, "", occurrence)
         if call is not None:
             event = call.intent
-            return Outcome(bool((event.meta or {}).get("ok", True)), event.payload or Payload("null"))
-        outcome = produce()
-        event = Event(ev.SIDE_EFFECT, self._present, payload=outcome.payload, meta={"ok": outcome.ok})
-        self._record_side_effect(place, key, event, None)
+            return Outcome(bool((event.meta or {}).get("ok", True)), event.payload or NULL)
+        kept = self._pool.take(place, (kind, name, "", occurrence), str) if self._pool is not None else None
+        meta: dict[str, Any] = {"occurrence": occurrence} if occurrence else {}
+        at = self._present
+        if kept is not None:
+            event = kept.call.intent
+            outcome = Outcome(bool((event.meta or {}).get("ok", True)), event.payload or NULL)
+            at, meta["reused"] = event.at, list(kept.origin)
+        else:
+            outcome = produce()
+        meta["ok"] = outcome.ok
+        self._report.rows.append(Event(kind, at, self._new_place(place), name, payload=outcome.payload, meta=meta))
         return outcome
-
-    def _record_side_effect(self, place: str, key: Key, event: Event, reused: list[int] | None) -> None:
-        meta: dict[str, Any] = {"ok": (event.meta or {}).get("ok", True)}
-        if key[3]:
-            meta["occurrence"] = key[3]
-        if reused:
-            meta["reused"] = reused
-        place = self._new_place(place)
-        self._report.rows.append(Event(ev.SIDE_EFFECT, event.at, place, key[1], payload=event.payload, meta=meta))
-
-
-def _close(coro: Any) -> None:
-    """Close a coroutine however often it tries to go on waiting."""
-    for _ in range(1000):
-        try:
-            coro.close()
-            return
-        except BaseException:
-            continue

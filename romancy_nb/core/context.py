@@ -11,21 +11,27 @@ import asyncio
 import asyncio.events
 import contextvars
 import inspect
+import traceback
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from hashlib import blake2b
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from greenlet import getcurrent, greenlet
 
-from romancy_nb.core.loop import WorkflowFuture, WorkflowLoop, user_line
+from romancy_nb.core.loop import WorkflowFuture, WorkflowLoop, user_frame, user_line
 from romancy_nb.errors import RunPutDown, UnawaitedCall, WrongPlace
 
 if TYPE_CHECKING:
     from romancy_nb.core.commands import ActivityCommand, Outcome
 
 __all__ = ["Ambient", "WorkflowGreenlet", "ambient"]
+
+
+STANDING: list[greenlet] = []
+"""Code that swallows every RunPutDown for ever. It is never resumed; kept here, since collecting it would resume it (X3)."""
 
 
 class WorkflowGreenlet(greenlet):
@@ -67,8 +73,9 @@ class Ambient:
         self.greenlets: list[WorkflowGreenlet] = []
         self.schedule: Callable[[ActivityCommand], WorkflowFuture]
         self.record_side_effect: Callable[[str, Callable[[], Outcome]], Outcome]
-        self._unawaited: list[tuple[str, str, int, Coroutine[Any, Any, Any]]] = []
-        self._puts_refused = 0
+        self._unawaited: list[tuple[str, CodeType | None, int, Coroutine[Any, Any, Any]]] = []
+        self._prune_at = 64
+        self._producing: str | None = None
 
     @property
     def dead(self) -> bool:
@@ -76,13 +83,16 @@ class Ambient:
 
     def check(self) -> None:
         """Refuse what comes too late or from the wrong side (C8, X3)."""
-        if self.loop.dead:
-            self._puts_refused += 1
-            current = getcurrent()
-            if self._puts_refused > 10_000 and type(current) is WorkflowGreenlet and current.parent is not None:
-                current.parent.switch()  # swallows every RunPutDown in a loop: it is left standing, for good
-            raise RunPutDown
-        if asyncio.events._get_running_loop() is not self.loop:
+        loop = self.loop
+        if loop.dead:
+            loop.on_refused()
+        if self._producing is not None:
+            file, line = user_line(2)
+            raise WrongPlace(
+                f"{file}:{line} asks for something inside side effect {self._producing}, which is not called again on replay. "
+                "Call activities and helpers in the workflow itself and hand their values to the side effect."
+            )
+        if asyncio.events._get_running_loop() is not loop:
             raise WrongPlace(
                 f"A call that belongs to workflow {self.workflow_name} ({self.instance_id}) was driven outside of it, on "
                 "another loop or thread. Await activity calls in the workflow itself, or run several at once with "
@@ -101,8 +111,22 @@ class Ambient:
         if type(current) is not WorkflowGreenlet:
             file, line = user_line(2)
             raise WrongPlace(f"{file}:{line} blocks in an `async def` workflow. Await the call instead.")
+        if self.loop.dead:
+            self.loop.on_refused()
         assert current.parent is not None
         return current.parent.switch(future)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait in ``def`` code until a timer has fired."""
+        self.check()
+        if seconds <= 0:
+            return
+        future = self.loop.create_future()
+        timer = self.loop.call_later(seconds, _set_unless_done, future)
+        try:
+            self.wait(future)
+        finally:
+            timer.cancel()
 
     async def drive(self, function: Callable[[], Any]) -> Any:
         """Run plain ``def`` *function* in a greenlet inside the current task; its waits become this task's."""
@@ -116,10 +140,10 @@ class Ambient:
             while not code.dead:
                 try:
                     value = await wanted
-                except GeneratorExit:
-                    self.kill(code)
-                    raise
                 except BaseException as error:
+                    if isinstance(error, GeneratorExit) and not (wanted.done() and not self.loop.dead):
+                        self.kill(code)  # this coroutine is being closed
+                        raise
                     code.parent = getcurrent()
                     wanted = code.throw(error)
                 else:
@@ -131,15 +155,16 @@ class Ambient:
                 self.greenlets.remove(code)
 
     def kill(self, code: WorkflowGreenlet) -> None:
-        """Unwind a greenlet of a run that was put down, on its own thread."""
-        for _ in range(1000):
+        """Unwind a greenlet of a run that was put down, on its own thread. It gives up on one that cannot be stopped."""
+        for _ in range(50):
             if code.dead:
                 return
             code.parent = getcurrent()
             try:
                 code.throw(RunPutDown())
-            except BaseException:
-                continue
+            except BaseException as error:
+                traceback.clear_frames(error.__traceback__)
+        STANDING.append(code)
 
     def gather(self, functions: list[Callable[[], Any]]) -> list[Any]:
         """Run *functions* at the same time, each in a task of its own, and return their results in order (C2)."""
@@ -151,21 +176,21 @@ class Ambient:
 
     def expect(self, name: str, call: Coroutine[Any, Any, Any]) -> None:
         """Remember that *call* has to be awaited before the workflow returns."""
-        if len(self._unawaited) > 64:
+        if len(self._unawaited) > self._prune_at:
             self._unawaited = [entry for entry in self._unawaited if _waits_to_start(entry[3])]
-        self._unawaited.append((name, *user_line(3), call))
+            self._prune_at = 2 * len(self._unawaited) + 64
+        frame = user_frame(3)
+        self._unawaited.append((name, frame and frame.f_code, frame.f_lasti if frame else 0, call))
 
     def check_awaited(self) -> None:
         """Raise when a call was made and never awaited, naming its line (C1)."""
         left = [entry for entry in self._unawaited if _waits_to_start(entry[3])]
-        self._unawaited = []
-        for entry in left:
-            entry[3].close()
+        self.check_awaited_quietly()
         if left and not self.dead:
-            name, file, line, _ = left[0]
+            name, code, instruction, _ = left[0]
             more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
             raise UnawaitedCall(
-                f"{file}:{line} calls activity {name} and never awaits it{more}, so it did not run. "
+                f"{_line(code, instruction)} calls activity {name} and never awaits it{more}, so it did not run. "
                 f"In an `async def` workflow write `await {name}(...)`."
             )
 
@@ -194,7 +219,15 @@ class Ambient:
     def side_effect(self, name: str, produce: Callable[[], Outcome]) -> Outcome:
         """Return what *produce* came to the first time this place was reached; it is called only then."""
         self.check()
-        return self.record_side_effect(name, produce)
+
+        def alone() -> Outcome:
+            self._producing = name
+            try:
+                return produce()
+            finally:
+                self._producing = None
+
+        return self.record_side_effect(name, alone)
 
     def _chance(self, kind: str, size: int) -> bytes:
         """Bytes that depend on nothing but the run's seed and the place of the call: the same on every replay."""
@@ -216,3 +249,16 @@ class Ambient:
 
 def _waits_to_start(call: Coroutine[Any, Any, Any]) -> bool:
     return inspect.getcoroutinestate(call) == inspect.CORO_CREATED  # type: ignore[arg-type]
+
+
+def _line(code: CodeType | None, instruction: int) -> str:
+    """Return file and line of an instruction; looked up only when somebody is to be told."""
+    if code is None:
+        return "?"
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
+    return f"{code.co_filename}:{next(lines, code.co_firstlineno)}"
+
+
+def _set_unless_done(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -12,10 +12,15 @@ Identity must not depend on interleaving or on memory addresses, so:
 - tasks and futures hash by their creation number, because ``asyncio.wait``, ``TaskGroup`` and anyio iterate sets (C4);
 - ``asyncio.as_completed`` makes its tasks by iterating a set of coroutines; they are created here in argument order (C4);
 - the helper task that ``asyncio.wait_for`` makes on Python 3.11, and on no later one, shares its parent's path (C3);
+- what a callback creates belongs to the task that registered it, not to the one that happened to set it off (C3);
 - asynchronous generators are kept until the run ends and closed in creation order, never by the garbage collector (C3).
 
 What would reach outside (executors, sockets, signals, other threads) raises an error that names the line and the cure
-(C7). The loop knows nothing of activities or history: ``replay`` and ``activation`` give it meaning through two hooks,
+(C7). Code that polls (``while not done: await asyncio.sleep(0)``, or a callback that schedules itself as anyio's cancel
+scopes do) would keep it from ever being idle; while something outside is awaited it rests after a fixed number of rounds
+and goes on with the next event.
+
+The loop knows nothing of activities or history: ``replay`` and ``activation`` give it meaning through two hooks,
 ``on_timer`` and ``on_timer_cancelled``.
 """
 
@@ -23,23 +28,32 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.events
+import asyncio.futures
 import asyncio.tasks
 import logging
 import sys
+from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import Context
-from types import CodeType, FrameType
+from contextvars import Context, copy_context
+from types import FrameType, FunctionType, MethodType
 from typing import Any, NoReturn
 
+from romancy_nb.core import ordering
 from romancy_nb.errors import RunPutDown, WrongPlace
 
-__all__ = ["Timer", "WorkflowFuture", "WorkflowLoop", "WorkflowTask", "user_line"]
+__all__ = ["Path", "Timer", "WorkflowFuture", "WorkflowLoop", "WorkflowTask", "user_line"]
 
 log = logging.getLogger("romancy_nb")
 
-_WAIT_FOR: CodeType | None = asyncio.tasks.wait_for.__code__ if sys.version_info < (3, 12) else None
+ROUNDS = 100_000
+"""How many rounds of ready callbacks one rest takes, while something outside is awaited."""
+POLLS = 64
+"""How often callbacks that schedule themselves get their turn before one rest."""
+
+_current_task = asyncio.tasks.current_task
+_PLAIN = (FunctionType, MethodType)
 
 
 def _is_ours(frame: FrameType) -> bool:
@@ -47,37 +61,62 @@ def _is_ours(frame: FrameType) -> bool:
     return name.startswith(("romancy_nb.", "asyncio.", "greenlet")) or name in {"asyncio", "romancy_nb"}
 
 
-def user_line(depth: int = 1) -> tuple[str, int]:
-    """Return file and line of the nearest frame that is neither ours nor asyncio's, starting *depth* frames up."""
+def user_frame(depth: int = 1) -> FrameType | None:
+    """Return the nearest frame that is neither ours nor asyncio's, starting *depth* frames up."""
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and _is_ours(frame):
         frame = frame.f_back
+    return frame
+
+
+def user_line(depth: int = 1) -> tuple[str, int]:
+    """Return file and line of ``user_frame``."""
+    frame = user_frame(depth + 1)
     return (frame.f_code.co_filename, frame.f_lineno) if frame else ("?", 0)
 
 
-class WorkflowFuture(asyncio.Future[Any]):
+class _Registers:
+    """Part of futures and tasks: remembers which task added a plain callback, so that what it creates is its own (C3)."""
+
+    registered: list[tuple[Any, Path]] | None = None
+
+    def add_done_callback(self, fn: Any, *, context: Context | None = None) -> None:
+        if type(fn) in _PLAIN:
+            loop: WorkflowLoop = self.get_loop()  # type: ignore[attr-defined]
+            if self.registered is None:
+                self.registered = []
+            self.registered.append((fn, loop.here()))
+        super().add_done_callback(fn, context=context)  # type: ignore[misc]
+
+    def owner_of(self, fn: Any) -> Path | None:
+        return next((path for known, path in self.registered or () if known == fn), None)
+
+
+class WorkflowFuture(_Registers, Future[Any]):  # type: ignore[misc]
     """A future of the loop. It hashes by its creation number, so sets of futures iterate alike on replay (C4)."""
 
     def __init__(self, *, loop: WorkflowLoop) -> None:
         self.number = loop.next_number()
-        super().__init__(loop=loop)
+        Future.__init__(self, loop=loop)
 
     def __hash__(self) -> int:
         return self.number
 
 
-class WorkflowTask(asyncio.Task[Any]):
+class WorkflowTask(_Registers, asyncio.Task[Any]):  # type: ignore[misc]
     """A task of the loop, with its place among the others.
 
     Attributes:
-        number: counts tasks and futures of the run in creation order.
+        number: counts the tasks of the run in creation order, the same on every version of Python.
         path: where it stands, such as ``0.2.1``: child 1 of child 2 of the root task ``0``.
     """
 
-    def __init__(self, coro: Any, *, loop: WorkflowLoop, path: Path, name: str | None, context: Context | None) -> None:
-        self.number = loop.next_number()
+    def __init__(
+        self, coro: Any, *, loop: WorkflowLoop, path: Path, number: int, name: str | None, context: Context | None
+    ) -> None:
+        self.number = number
         self.path = path
-        super().__init__(coro, loop=loop, name=name or f"task {path.text}", context=context)
+        asyncio.Task.__init__(self, coro, loop=loop, name=name or f"task {path.text}", context=context)
 
     def __hash__(self) -> int:
         return self.number
@@ -86,10 +125,11 @@ class WorkflowTask(asyncio.Task[Any]):
 class Path:
     """Where a task stands. Shared by a task and the transparent helper tasks inside it."""
 
-    __slots__ = ("children", "drawn", "ordinal", "text")
+    __slots__ = ("children", "drawn", "ordinal", "prefix", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.prefix = text + ":"
         self.drawn = 0
         self.ordinal = 0
         self.children = 0
@@ -100,8 +140,9 @@ class Path:
 
     def place(self) -> str:
         """Take the place of the next call of this task."""
-        self.ordinal += 1
-        return f"{self.text}:{self.ordinal - 1}"
+        ordinal = self.ordinal
+        self.ordinal = ordinal + 1
+        return self.prefix + str(ordinal)
 
 
 class _Handle(asyncio.Handle):
@@ -110,7 +151,14 @@ class _Handle(asyncio.Handle):
     __slots__ = ("owner",)
 
     def __init__(self, callback: Any, args: Any, loop: WorkflowLoop, context: Context | None, owner: Path) -> None:
-        super().__init__(callback, args, loop, context)
+        # what asyncio.Handle.__init__ does, without its look for debug mode: this is the hottest line of the loop
+        self._context = copy_context() if context is None else context
+        self._loop: Any = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
         self.owner = owner
 
 
@@ -120,7 +168,14 @@ class Timer(asyncio.TimerHandle):
     __slots__ = ("delay", "owner", "place")
 
     def __init__(
-        self, when: float, callback: Any, args: Any, loop: WorkflowLoop, context: Context | None, owner: Path, delay: float
+        self,
+        when: float,
+        callback: Any,
+        args: Any,
+        loop: WorkflowLoop,
+        context: Context | None,
+        owner: Path,
+        delay: float,
     ) -> None:
         super().__init__(when, callback, args, loop, context)
         self.owner = owner
@@ -130,8 +185,8 @@ class Timer(asyncio.TimerHandle):
     def cancel(self) -> None:
         # not TimerHandle.cancel: that tells a loop with a heap; and our hook must hear of it once
         if not self._cancelled:
-            asyncio.Handle.cancel(self)
             loop: Any = self._loop
+            asyncio.Handle.cancel(self)
             loop.on_timer_cancelled(self)
 
 
@@ -141,24 +196,34 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     Attributes:
         now: the run's clock in seconds since 1970; moved only by whoever delivers events (C5).
         dead: True from the moment the execution is put down (X3).
+        escaped: the first SystemExit or KeyboardInterrupt that a callback let out (C7).
+        awaited: does the run wait for something outside? Then polling code has to rest.
         on_timer: called with each new ``Timer``.
         on_timer_cancelled: called with a ``Timer`` that the code no longer waits for.
+        on_refused: called when dead code asks for something once more; raises RunPutDown.
         ambient: set by the owner of the loop; how code on it finds its run.
     """
 
     def __init__(self, *, now: float = 0.0) -> None:
         self.now = now
         self.dead = False
+        self.escaped: BaseException | None = None
         self.ambient: Any = None
         self.root = Path("0")
         self.tasks: dict[int, WorkflowTask] = {}
+        self.awaited: Callable[[], bool] = lambda: False
         self.on_timer: Callable[[Timer], None] = lambda timer: None
         self.on_timer_cancelled: Callable[[Timer], None] = lambda timer: None
-        self._ready: deque[asyncio.Handle] = deque()
+        self.on_refused: Callable[[], NoReturn] = _refused
+        self.generators: list[Any] = []
+        self._ready: deque[Any] = deque()
+        self._polls: deque[Any] = deque()
+        self._callback: Any = None
         self._owner = self.root
         self._number = 0
+        self._tasks_made = 0
+        self._made = 0
         self._prune_at = 64
-        self._generators: list[Any] = []
         self._ordered: dict[int, tuple[Any, WorkflowTask]] = {}
 
     # -- running -----------------------------------------------------------------------------------------------------
@@ -170,7 +235,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         before = events._get_running_loop()
         hooks = sys.get_asyncgen_hooks()
         events._set_running_loop(self)
-        sys.set_asyncgen_hooks(firstiter=self._generators.append, finalizer=lambda generator: None)
+        sys.set_asyncgen_hooks(firstiter=self.generators.append, finalizer=_never)
         outer = _leave_task(before)
         try:
             yield
@@ -181,20 +246,44 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def run_until_idle(self) -> None:
         """Run ready callbacks until there are none. Call it inside ``running()``."""
-        ready = self._ready
-        while ready:
-            handle = ready.popleft()
-            if not handle._cancelled:
-                self._owner = getattr(handle, "owner", self.root)
-                try:
-                    handle._run()
-                except BaseException:
-                    # SystemExit and KeyboardInterrupt: the task holds them as its exception too (C7); whoever runs the
-                    # loop for a person knows by itself that Stop was pressed
+        ready, polls, generators = self._ready, self._polls, self.generators
+        rounds = polled = 0
+        while True:
+            if not ready:
+                if not polls or (polled >= POLLS and self.awaited()):
+                    break
+                ready.extend(polls)
+                polls.clear()
+                polled += 1
+            rounds += 1
+            if rounds > ROUNDS and self.awaited():
+                break
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if handle._cancelled:
                     continue
+                self._owner = handle.owner
+                self._callback = handle._callback
+                try:
+                    handle._context.run(handle._callback, *handle._args)
+                except BaseException as error:
+                    self._broke(error, handle)
+                if self.dead:
+                    ready.clear()
+                    polls.clear()
+        self._callback = None
         self._owner = self.root
-        if len(self._generators) > 256:
-            self._generators = [g for g in self._generators if g.ag_frame is not None]
+        if len(generators) > 256:
+            generators[:] = [g for g in generators if g.ag_frame is not None]
+
+    def _broke(self, error: BaseException, handle: Any) -> None:
+        """A callback raised: what would end a process ends the run (C7); the rest is told, as asyncio does."""
+        if self.dead:
+            return
+        if not isinstance(error, Exception):
+            self.escaped = self.escaped or error
+            return
+        self.call_exception_handler({"message": f"Exception in callback {handle._callback!r}", "exception": error})
 
     def next_number(self) -> int:
         self._number += 1
@@ -202,8 +291,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def here(self) -> Path:
         """The path of the running task, or of the task that the running callback belongs to."""
-        task = asyncio.tasks.current_task(self)
-        return task.path if isinstance(task, WorkflowTask) else self._owner
+        task = _current_task(self)
+        return task.path if type(task) is WorkflowTask else self._owner
 
     def owned_by(self, owner: Path) -> None:
         """What is scheduled next, outside any task, belongs to *owner*."""
@@ -215,16 +304,26 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         return self.now
 
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
-        handle = _Handle(callback, args, self, context, self.here())
-        self._ready.append(handle)
+        task = _current_task(self)
+        owner = task.path if type(task) is WorkflowTask else self._owner
+        ready = self._ready
+        if type(callback) in _PLAIN:
+            if args and isinstance(args[0], _Registers):
+                owner = args[0].owner_of(callback) or owner
+            elif type(callback) is MethodType and callback == self._callback:
+                ready = self._polls  # it schedules itself: it gets its turn when all else is done
+        handle = _Handle(callback, args, self, context, owner)
+        ready.append(handle)
         return handle
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+    def call_later(
+        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         return self.call_at(self.now + delay, callback, *args, context=context)
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
         if self.dead:
-            raise RunPutDown
+            self.on_refused()
         delay = round(when - self.now, 6)
         timer = Timer(when, callback, args, self, context, self.here(), max(delay, 0.0))
         self.on_timer(timer)
@@ -235,56 +334,52 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         if not timer._cancelled:
             self._ready.append(timer)
 
-    def create_future(self) -> asyncio.Future[Any]:
+    def create_future(self) -> Future[Any]:
+        if sys._getframe(1).f_code is _WRAP_FUTURE:
+            self._refuse("a thread or executor (asyncio.wrap_future)", "make the function an activity")
         return WorkflowFuture(loop=self)
 
     def create_task(self, coro: Any, *, name: Any = None, context: Context | None = None, **_: Any) -> WorkflowTask:
         if self.dead:
             coro.close()
-            raise RunPutDown
-        made = self._ordered.pop(id(coro), None) if self._ordered else None
-        if made is not None:
-            return made[1]
-        creator = _creator(sys._getframe(1))
-        if creator is not None:
-            if creator.f_code is _WAIT_FOR:
-                return self._new_task(coro, self.here(), name, context)
-            self._in_argument_order(coro, creator, context)
-            made = self._ordered.pop(id(coro), None)
-            if made is not None:
-                return made[1]
+            self.on_refused()
+        frame = sys._getframe(1)
+        code = ordering.creator(frame)
+        if code is not None:
+            if ordering.is_wait_for(code):
+                return self._new_task(coro, self.here(), name, context, helper=True)
+            if ordering.is_as_completed(code):
+                return self._in_argument_order(coro, frame)
         return self._new_task(coro, self.here().child(), name, context)
 
-    def _new_task(self, coro: Any, path: Path, name: str | None, context: Context | None) -> WorkflowTask:
-        task = WorkflowTask(coro, loop=self, path=path, name=name, context=context)
-        self.tasks[task.number] = task
+    def _new_task(
+        self, coro: Any, path: Path, name: str | None, context: Context | None, helper: bool = False
+    ) -> WorkflowTask:
+        self._made += 1
+        if not helper:
+            self._tasks_made += 1
+        number = -self._made if helper else self._tasks_made
+        task = WorkflowTask(coro, loop=self, path=path, number=number, name=name, context=context)
+        self.tasks[self._made] = task
         if len(self.tasks) > self._prune_at:
-            self.tasks = {number: task for number, task in self.tasks.items() if not task.done()}
+            self.tasks = {made: task for made, task in self.tasks.items() if not task.done()}
             self._prune_at = 2 * len(self.tasks) + 64
         return task
 
-    def _in_argument_order(self, coro: Any, creator: FrameType, context: Context | None) -> None:
-        """Make all tasks of an ``as_completed`` or ``wait`` at once, in argument order instead of the set's order (C4)."""
-        given = creator.f_locals.get("aws", creator.f_locals.get("fs"))
-        if isinstance(given, (set, frozenset)):
-            given = sorted(given, key=_what_it_is)
-        if not isinstance(given, (list, tuple)) or not any(other is coro for other in given):
-            return  # used up already, as a generator is: then C6 recognises the calls by what they are
-        for other in given:
-            if asyncio.iscoroutine(other) and id(other) not in self._ordered:
-                self._ordered[id(other)] = (other, self._new_task(other, self.here().child(), None, context))
-
-    def close_generators(self) -> None:
-        """Close what asynchronous generators are left, in creation order, without waiting for anything (C3)."""
-        generators, self._generators = self._generators, []
-        for generator in generators:
-            for _ in range(100):
-                if generator.ag_frame is None:
-                    break
-                try:
-                    generator.aclose().send(None)
-                except BaseException:
-                    continue
+    def _in_argument_order(self, coro: Any, frame: FrameType) -> WorkflowTask:
+        """Make all tasks of an ``as_completed`` at once, in argument order, when it asks for the first (C4)."""
+        mine = ordering.identity(coro)
+        if mine not in self._ordered:
+            for other in ordering.arguments(frame, coro):
+                if id(other) not in self._ordered:
+                    awaited = other if asyncio.iscoroutine(other) else _await(other)
+                    self._ordered[id(other)] = (other, self._new_task(awaited, self.here().child(), None, None))
+        given, task = self._ordered.pop(mine, (None, None))
+        if task is None:
+            return self._new_task(coro, self.here().child(), None, None)
+        if given is not coro:
+            coro.close()  # the wrapper around an awaitable object that is a task already
+        return task
 
     def get_task_factory(self) -> None:
         return None
@@ -320,8 +415,12 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             log.warning("in workflow code: %s", context.get("message"), exc_info=error)
 
     async def shutdown_asyncgens(self) -> None:
-        for generator in list(self._generators):
-            await generator.aclose()
+        """Close the asynchronous generators that were left open, in creation order; they may clean up (C3)."""
+        for generator in list(self.generators):
+            try:
+                await generator.aclose()
+            except Exception as error:
+                self.call_exception_handler({"message": f"closing {generator!r}", "exception": error})
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         pass
@@ -330,7 +429,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def _refuse(self, what: str, cure: str) -> NoReturn:
         if self.dead:
-            raise RunPutDown
+            self.on_refused()
         file, line = user_line(2)
         raise WrongPlace(f"{file}:{line} uses {what} in workflow code. Workflow code must be repeatable: {cure}.")
 
@@ -367,29 +466,30 @@ def _outside(name: str) -> Callable[..., Any]:
     return refused
 
 
-for _name in (
-    "create_connection create_server create_unix_connection create_unix_server create_datagram_endpoint "
-    "connect_accepted_socket sendfile start_tls connect_read_pipe connect_write_pipe subprocess_shell subprocess_exec "
-    "add_reader remove_reader add_writer remove_writer sock_recv sock_recv_into sock_recvfrom sock_recvfrom_into "
-    "sock_sendall sock_sendto sock_connect sock_accept sock_sendfile getaddrinfo getnameinfo set_default_executor"
-).split():
+_OUTSIDE = """
+    create_connection create_server create_unix_connection create_unix_server create_datagram_endpoint
+    connect_accepted_socket sendfile start_tls connect_read_pipe connect_write_pipe subprocess_shell subprocess_exec
+    add_reader remove_reader add_writer remove_writer sock_recv sock_recv_into sock_recvfrom sock_recvfrom_into
+    sock_sendall sock_sendto sock_connect sock_accept sock_sendfile getaddrinfo getnameinfo set_default_executor
+"""
+for _name in _OUTSIDE.split():
     setattr(WorkflowLoop, _name, _outside(_name))
 # the names above are abstract in no version of AbstractEventLoop (they raise NotImplementedError), so this suffices
 
 
-def _creator(frame: FrameType | None) -> FrameType | None:
-    """Return the frame of the function of ``asyncio.tasks`` that wants a task for a bare coroutine, or None."""
-    if frame is None or frame.f_code.co_name not in {"ensure_future", "_ensure_future"}:
-        return None
-    while frame is not None and frame.f_code.co_name in {"ensure_future", "_ensure_future", "<setcomp>"}:
-        frame = frame.f_back
-    return frame if frame is not None and frame.f_globals.get("__name__") == "asyncio.tasks" else None
+_WRAP_FUTURE = asyncio.futures.wrap_future.__code__
 
 
-def _what_it_is(awaitable: Any) -> tuple[str, str]:
-    frame = getattr(awaitable, "cr_frame", None)
-    arguments = repr(sorted((k, repr(v)) for k, v in frame.f_locals.items())) if frame is not None else ""
-    return (getattr(awaitable, "__qualname__", type(awaitable).__qualname__), arguments)
+def _refused() -> NoReturn:
+    raise RunPutDown
+
+
+def _never(generator: Any) -> None:
+    """The finalizer of asynchronous generators: none is ever closed by the garbage collector (C3)."""
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
 
 
 def _leave_task(loop: Any) -> Any:

@@ -18,18 +18,12 @@ from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
 from romancy_nb.errors import HistoryMismatch
 
-__all__ = ["Call", "History", "Key", "Numbered", "Pool", "describe"]
+__all__ = ["Call", "History", "Kept", "Key", "Numbered", "Pool", "delivered", "describe"]
 
 Key = tuple[str, str, str, int]
 """(kind of intent, name, digest of inputs, occurrence)"""
 Numbered = tuple[int, Event]
 """An event with its number in the run."""
-
-_OUTCOMES = {
-    ev.ACTIVITY_COMPLETED: ev.ACTIVITY_SCHEDULED,
-    ev.ACTIVITY_FAILED: ev.ACTIVITY_SCHEDULED,
-    ev.TIMER_FIRED: ev.TIMER_STARTED,
-}
 
 
 @dataclass(slots=True)
@@ -38,11 +32,11 @@ class Call:
 
     seq: int
     intent: Event
-    key: Key
     outcome: Event | None = None
     outcome_seq: int = 0
     waiting: Event | None = None
     """An outcome that was recorded and not delivered yet (S1)."""
+    waiting_seq: int = 0
     cancelled: bool = False
     attempts: int = 0
     failed: int = 0
@@ -50,11 +44,31 @@ class Call:
     next_at: int = 0
     matched: bool = False
 
+    @property
+    def occurrence(self) -> int:
+        meta = self.intent.meta
+        return int(meta.get("occurrence", 0)) if meta else 0
+
+    @property
+    def key(self) -> Key:
+        return (self.intent.kind, self.intent.name, self.intent.digest, self.occurrence)
+
+    def describe(self) -> str:
+        """Return the call as a person reads it."""
+        event = self.intent
+        shown = event.payload is not None and event.kind == ev.ACTIVITY_SCHEDULED
+        text = event.payload.text if shown and event.payload is not None else ""
+        if event.kind == ev.TIMER_STARTED:
+            text = f"{(event.meta or {}).get('delay', 0):g} s"
+        return describe(event.kind, event.name, event.call, text)
+
 
 def describe(kind: str, name: str, place: str, text: str = "") -> str:
-    """Return a call as a person reads it: ``reserve("a") (call 0:3)``."""
-    what = {ev.TIMER_STARTED: "a timer of", ev.SIDE_EFFECT: "side effect"}.get(kind, "activity")
+    """Return a call as a person reads it: ``activity reserve with "a" (call 0:3)``."""
     shown = text if len(text) <= 80 else text[:77] + "…"
+    if kind == ev.TIMER_STARTED:
+        return f"a timer of {shown} (call {place})"
+    what = "side effect" if kind == ev.SIDE_EFFECT else "activity"
     return f"{what} {name}{f' with {shown}' if shown else ''} (call {place})"
 
 
@@ -62,30 +76,38 @@ def _collect(rows: Iterable[Numbered]) -> tuple[dict[str, Call], list[Numbered]]
     """Read calls by place and deliveries in order off *rows*."""
     calls: dict[str, Call] = {}
     deliveries: list[Numbered] = []
-    for seq, event in rows:
+    intents, delivered = ev.INTENTS, ev.DELIVERED
+    for row in rows:
+        seq, event = row
         kind = event.kind
-        if kind in ev.INTENTS:
-            occurrence = int((event.meta or {}).get("occurrence", 0))
-            calls[event.call] = Call(seq, event, (kind, event.name, event.digest, occurrence))
+        if kind in intents:
+            calls[event.call] = Call(seq, event)
             continue
         call = calls.get(event.call)
         if call is None:
             continue
-        if kind in ev.DELIVERED:
+        if kind in delivered:
             call.outcome, call.outcome_seq, call.waiting = event, seq, None
-            deliveries.append((seq, event))
-        elif kind == ev.OUTCOME_RECORDED:
-            call.waiting = event
-        elif kind == ev.ATTEMPT_STARTED:
-            call.attempts = max(call.attempts, event.attempt)
-        elif kind == ev.ATTEMPT_FAILED:
-            call.attempts = max(call.attempts, event.attempt)
-            call.failed = max(call.failed, event.attempt)
-            call.failures += 1
-            call.next_at = int((event.meta or {}).get("next_at", 0))
-        elif kind in {ev.CALL_CANCELLED, ev.TIMER_CANCELLED}:
-            call.cancelled = True
+            deliveries.append(row)
+        else:
+            _note(call, seq, event)
     return calls, deliveries
+
+
+def _note(call: Call, seq: int, event: Event) -> None:
+    """Keep what a row that is not delivered says of its call."""
+    kind = event.kind
+    if kind == ev.OUTCOME_RECORDED:
+        call.waiting, call.waiting_seq = event, seq
+    elif kind == ev.ATTEMPT_STARTED:
+        call.attempts = max(call.attempts, event.attempt)
+    elif kind == ev.ATTEMPT_FAILED:
+        call.attempts = max(call.attempts, event.attempt)
+        call.failed = max(call.failed, event.attempt)
+        call.failures += 1
+        call.next_at = int((event.meta or {}).get("next_at", 0))
+    elif kind in {ev.CALL_CANCELLED, ev.TIMER_CANCELLED}:
+        call.cancelled = True
 
 
 class History:
@@ -98,49 +120,73 @@ class History:
         start: the ``run_started`` event.
         deliveries: what was delivered, in order.
         calls: by place.
-        has_calls: False for a run that has only just started: then every call is new.
+        knows: False for a run whose code has only just started: then every call is new.
     """
 
     def __init__(self, rows: Sequence[Numbered]) -> None:
         self.start = rows[0][1]
-        kept = _without_void(rows)
-        self.calls, self.deliveries = _collect(kept)
-        self.has_calls = len(rows) > 1
-        self._by_key = {call.key: call for call in self.calls.values()}
+        self.calls, self.deliveries = _collect(_without_void(rows))
+        self.knows = bool(self.calls) or rows[-1][1].kind in ev.RUN_ENDS
+        self._equal: dict[tuple[str, str, str], list[Call]] | None = None
 
-    def find(self, place: str, key: Key) -> tuple[Call, bool] | None:
-        """Return the recorded call that the code asks for now and whether it moved, or None; marks it as found."""
+    def find(self, place: str, kind: str, name: str, digest: str, occurrence: int) -> Call | None:
+        """Return the recorded call that the code asks for now, or None; marks it as found. It may have moved (C6)."""
         call = self.calls.get(place)
-        moved = False
-        if call is None or call.matched or call.key[:3] != key[:3]:
-            call = self._by_key.get(key)
-            moved = True
-            if call is None or call.matched:
-                return None
-        call.matched = True
-        return call, moved
+        if call is not None and not call.matched:
+            intent = call.intent
+            if intent.digest == digest and intent.name == name and intent.kind == kind:
+                call.matched = True
+                return call
+        return self._find_moved((kind, name, digest), occurrence)
+
+    def _find_moved(self, known: tuple[str, str, str], occurrence: int) -> Call | None:
+        """Find the equal call that nobody asked for yet: that of the same occurrence, else the first of them."""
+        if self._equal is None:
+            self._equal = {}
+            for call in self.calls.values():
+                self._equal.setdefault(call.key[:3], []).append(call)
+        free = [call for call in self._equal.get(known, ()) if not call.matched]
+        if not free:
+            return None
+        found = next((call for call in free if call.occurrence == occurrence), free[0])
+        found.matched = True
+        return found
 
     def unasked(self) -> Call | None:
         """Return the first recorded call that the code has not asked for, or None."""
         return min((c for c in self.calls.values() if not c.matched), key=lambda c: c.seq, default=None)
 
-    def mismatch(self, place: str, key: Key, text: str) -> HistoryMismatch:
+    def mismatch(self, place: str, kind: str, name: str, text: str) -> HistoryMismatch:
         """Return the error for a call that fits nowhere."""
-        there = self.calls.get(place) or self.unasked()
-        asked = describe(key[0], key[1], place, text)
-        if there is None:
-            expected, holds = None, "no further call"
-        else:
-            event = there.intent
-            expected = describe(event.kind, event.name, event.call, event.payload.text if event.payload else "")
-            holds = expected
-        return _mismatch(f"history holds {holds}; the code asks for {asked}", expected, asked)
+        there = self.calls.get(place)
+        if there is None or there.matched:
+            there = self.unasked()
+        asked = describe(kind, name, place, text)
+        expected = there.describe() if there is not None else None
+        return _mismatch(f"history holds {expected or 'no further call'}; the code asks for {asked}", expected, asked)
 
     def not_asked(self, call: Call) -> HistoryMismatch:
         """Return the error for a recorded call that the code does not make any more."""
-        event = call.intent
-        expected = describe(event.kind, event.name, event.call, event.payload.text if event.payload else "")
+        expected = call.describe()
         return _mismatch(f"history holds {expected}; the code does not make that call", expected, None)
+
+    def not_awaited(self, call: Call, ended: bool) -> HistoryMismatch:
+        """Return the error for an outcome in history that the code is not waiting for."""
+        expected = f"the outcome of {call.describe()}"
+        if not call.matched:
+            done = "ends before that call" if ended else "does not make that call"
+        else:
+            done = "ends before that" if ended else "is not waiting for it any more"
+        return _mismatch(f"history holds {expected}; the code {done}", expected, None)
+
+    def cancelled_otherwise(self, call: Call) -> HistoryMismatch:
+        """Return the error for a call that was cancelled in history and is not now, or the other way round."""
+        shown = call.describe()
+        if call.cancelled:
+            return _mismatch(
+                f"in history {shown} was cancelled; the code goes on waiting for it", f"cancelled: {shown}", shown
+            )
+        return _mismatch(f"in history {shown} was not cancelled; the code cancels it", shown, f"cancelled: {shown}")
 
 
 def _mismatch(what: str, expected: str | None, asked: str | None) -> HistoryMismatch:
@@ -153,23 +199,38 @@ def _mismatch(what: str, expected: str | None, asked: str | None) -> HistoryMism
     )
 
 
-def _without_void(rows: Sequence[Numbered]) -> list[Numbered]:
-    """Leave out what a later resume declared void: the failure that it retries (see ``transitions.retry_point``)."""
+def _without_void(rows: Sequence[Numbered]) -> Sequence[Numbered]:
+    """Leave out what a later resume declared void: the failure that it retries (see ``transitions.retry_point``).
+
+    The failure may have been recorded before it could be delivered; that record goes with it.
+    """
+    if not any(event.kind == ev.RUN_RESUMED for _, event in rows):
+        return rows
     kept: list[Numbered] = []
     for seq, event in rows:
         void = (event.meta or {}).get("void_from") if event.kind == ev.RUN_RESUMED else None
         if void is not None:
-            kept = [(s, e) for s, e in kept if s < void]
+            failed = {e.call for s, e in kept if s >= void and e.kind == ev.ACTIVITY_FAILED}
+            kept = [(s, e) for s, e in kept if s < void and not (e.kind == ev.OUTCOME_RECORDED and e.call in failed)]
         kept.append((seq, event))
     return kept
 
 
 @dataclass(slots=True)
-class _Kept:
+class Kept:
+    """What an earlier run knows of one call.
+
+    Attributes:
+        run: key of that run.
+        call: as its history has it; ``outcome`` is set, except for side effects, whose result stands in the intent.
+        order: where its outcome stands among those of all earlier runs (R4).
+        origin: (run key, seq) of the intent that was first answered by executing; for one reused again, that of the first.
+    """
+
     run: int
     call: Call
-    code: str
-    place: str
+    order: tuple[int, int, int]
+    origin: tuple[int, int]
 
 
 class Pool:
@@ -182,46 +243,62 @@ class Pool:
     """
 
     def __init__(self, runs: Sequence[tuple[int, Sequence[Numbered]]]) -> None:
-        self._by_place: dict[str, _Kept] = {}
-        self._by_key: dict[Key, list[_Kept]] = {}
+        self._by_place: dict[str, list[Kept]] = {}
+        self._by_key: dict[Key, list[Kept]] = {}
         self._taken: set[tuple[int, int]] = set()
-        known: set[tuple[Key, str]] = set()
-        for run, rows in runs:
-            calls, _ = _collect(rows)
+        for age, (run, rows) in enumerate(runs):
+            calls, deliveries = _collect(_without_void(rows))
+            clock, clocks = 0, {}
+            for seq, event in deliveries:
+                clock = max(clock, event.at)
+                clocks[seq] = clock
             for place, call in calls.items():
-                if call.outcome is None or call.outcome.kind == ev.ACTIVITY_FAILED:
-                    if call.waiting is None or not (call.waiting.meta or {}).get("ok", False):
-                        if call.intent.kind != ev.SIDE_EFFECT:
-                            continue
-                    else:  # recorded but never delivered: as good as delivered
-                        call.outcome, call.outcome_seq = _as_delivered(call.waiting), call.seq + (1 << 30)
-                kept = _Kept(run, call, call.intent.code, place)
-                identity = (call.key, kept.code)
-                if identity in known:
+                seq = _answer(call)
+                if seq is None:
                     continue
-                known.add(identity)
-                self._by_place.setdefault(place, kept)
+                at = clocks.get(seq, clock)
+                origin = tuple((call.intent.meta or {}).get("reused", (run, call.seq)))
+                kept = Kept(run, call, (at, -age, seq), (origin[0], origin[1]))
+                self._by_place.setdefault(place, []).append(kept)
                 self._by_key.setdefault(call.key, []).append(kept)
+        self._size = sum(len(kept) for kept in self._by_key.values())
 
     def __len__(self) -> int:
-        return sum(len(kept) for kept in self._by_key.values())
+        return self._size
 
-    def take(self, place: str, key: Key, code: Callable[[], str]) -> tuple[int, Call] | None:
-        """Return (run key, recorded call) that answers this call, or None. Each recorded call answers once."""
-        candidates = list(self._by_key.get(key, ()))
-        here = self._by_place.get(place)
-        if here is not None and here.call.key[:3] == key[:3]:
-            candidates.insert(0, here)
-        for kept in candidates:
-            if (kept.run, kept.call.seq) in self._taken:
+    def claim(self, history: History) -> None:
+        """What a run has reused already answers none of its further calls."""
+        for call in history.calls.values():
+            origin = (call.intent.meta or {}).get("reused")
+            if origin:
+                self._taken.add((origin[0], origin[1]))
+
+    def take(self, place: str, key: Key, code: Callable[[], str]) -> Kept | None:
+        """Return the recorded call that answers this one, or None. Each recorded call answers once."""
+        here = [kept for kept in self._by_place.get(place, ()) if kept.call.key[:3] == key[:3]]
+        for kept in (*here, *self._by_key.get(key, ())):
+            if kept.origin in self._taken:
                 continue
-            if key[0] == ev.ACTIVITY_SCHEDULED and kept.code != code():
+            if key[0] == ev.ACTIVITY_SCHEDULED and kept.call.intent.code != code():
                 continue
-            self._taken.add((kept.run, kept.call.seq))
-            return kept.run, kept.call
+            self._taken.add(kept.origin)
+            return kept
         return None
 
 
-def _as_delivered(event: Event) -> Event:
+def _answer(call: Call) -> int | None:
+    """Return the number of the row that holds the call's result, or None when it has no usable one."""
+    if call.intent.kind == ev.SIDE_EFFECT:
+        return call.seq
+    if call.waiting is not None and (call.waiting.meta or {}).get("ok", False):
+        # recorded but never delivered: as good as delivered
+        call.outcome, call.outcome_seq = delivered(call.waiting), call.waiting_seq
+    if call.outcome is None or call.outcome.kind == ev.ACTIVITY_FAILED:
+        return None
+    return call.outcome_seq
+
+
+def delivered(event: Event) -> Event:
+    """Return a recorded outcome as the event that its delivery is (S1)."""
     kind = ev.ACTIVITY_COMPLETED if (event.meta or {}).get("ok") else ev.ACTIVITY_FAILED
-    return Event(kind, event.at, event.call, event.name, attempt=event.attempt, payload=event.payload)
+    return Event(kind, event.at, event.call, attempt=event.attempt, payload=event.payload)

@@ -111,7 +111,7 @@ class Activity(Generic[P, R]):
             known = found.codes[id(self)] = (self, fingerprint(self.function).digest)
         return known[1]
 
-    # -- calls ---------------------------------------------------------------------------------------------------------
+    # -- calls ----------------------------------------------------------
 
     def _command(self, found: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActivityCommand:
         signature = self.signature

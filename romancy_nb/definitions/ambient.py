@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from romancy_nb.definitions.signature import Inputs
     from romancy_nb.definitions.workflow import Workflow
 
-__all__ = ["ACTIVITY", "ActivityFacts", "Context", "Handle", "Launcher", "Request", "context", "launcher", "use_launcher"]
+__all__ = [
+    "ACTIVITY",
+    "ActivityFacts",
+    "Context",
+    "Handle",
+    "Launcher",
+    "Request",
+    "context",
+    "launcher",
+    "use_launcher",
+]
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -113,7 +113,9 @@ def gather(*calls: Callable[[], Any]) -> tuple[Any, ...]:
     for position, call in enumerate(calls):
         if asyncio.iscoroutine(call):
             call.close()
-            raise TypeError(f"rn.gather is for `def` workflows (argument {position} is a coroutine). Use asyncio.gather here.")
+            raise TypeError(
+                f"rn.gather is for `def` workflows (argument {position} is a coroutine). Use asyncio.gather here."
+            )
         if not callable(call):
             raise TypeError(
                 f"rn.gather takes calls that have not been made, but argument {position} is a {type(call).__name__}: that call "

@@ -70,8 +70,8 @@ def _number(value: object) -> bool:
 class RetryPolicy(_Options):
     """How often a failed activity is tried again, and when.
 
-    Attempts and their back-off are journaled: they go on after a restart. Time in which nobody ran the workflow does not
-    count toward ``max_duration`` (A7).
+    Attempts and their back-off are journaled: they go on after a restart. Time in which nobody ran the workflow does
+    not count toward ``max_duration`` (A7).
 
     Attributes:
         max_attempts: how many attempts at most, the first one included; None: no limit.
@@ -143,10 +143,10 @@ class RetryPolicy(_Options):
     def retries(self, error: BaseException) -> bool:
         """Return whether *error* is worth another attempt; how many there were does not matter here.
 
-        ``give_up_on`` wins over ``retry_on``. Never retried: ``TerminalError``, a result that cannot be journaled, a secret
-        that is missing, and what is no ``Exception``.
+        ``give_up_on`` wins over ``retry_on``. Never retried: ``TerminalError``, a result that cannot be journaled, a
+        secret that is missing, and what is no ``Exception``.
         """
-        if not isinstance(error, Exception) or isinstance(error, _HOPELESS) or isinstance(error, self.give_up_on):
+        if not isinstance(error, Exception) or isinstance(error, (_HOPELESS, self.give_up_on)):
             return False
         return isinstance(error, self.retry_on)
 
@@ -204,7 +204,11 @@ class ActivityOptions(_Options):
         self.check_choice("compensate_if", "completed", "started")
         if not isinstance(self.pivot, bool):
             raise self.refuse("pivot", "True or False")
-        if self.executor is not None and self.executor != "main" and not callable(getattr(self.executor, "submit", None)):
+        if (
+            self.executor is not None
+            and self.executor != "main"
+            and not callable(getattr(self.executor, "submit", None))
+        ):
             raise self.refuse("executor", 'a concurrent.futures.Executor, "main" (the waiting cell\'s thread) or None')
 
 
@@ -213,7 +217,7 @@ class WorkflowOptions(_Options):
     """What ``@rn.workflow(...)`` takes.
 
     Attributes:
-        on_failure: "compensate": undo what was done; "pause": wait for a person; None: whichever the failure calls for (E4).
+        on_failure: "compensate": undo what was done; "pause": wait for a person; None: what the failure calls for (E4).
         timeout: seconds (or a ``timedelta``) that a run may take; None: no limit.
 
     Raises:

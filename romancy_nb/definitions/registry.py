@@ -1,7 +1,7 @@
 """What is defined in this process, by name.
 
-Notebooks redefine all day: the latest definition of a name is the one that counts. That two *different* modules define the
-same name is remembered, because journals know names only and a person may want to be told.
+Notebooks redefine all day: the latest definition of a name is the one that counts. That two *different* modules define
+the same name is remembered, because journals know names only and a person may want to be told.
 """
 
 from __future__ import annotations
@@ -55,8 +55,11 @@ def name_of(function: Any) -> str:
     name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
     if not isinstance(name, str):
         raise DefinitionError(
-            f"A {type(function).__name__} has no name, and a journal knows things by name. Put it into a `def`, or give name=."
+            f"A {type(function).__name__} has no name, and a journal knows things by name. "
+            "Put it into a `def`, or give name=."
         )
     if "<lambda>" in name:
-        raise DefinitionError("A lambda has no name, and a journal knows things by name. Make it a `def`, or give name=.")
+        raise DefinitionError(
+            "A lambda has no name, and a journal knows things by name. Make it a `def`, or give name=."
+        )
     return name.replace("<locals>.", "")

@@ -1,8 +1,9 @@
 """A definition as bytes that say what it does and nothing else; and which outside names it uses.
 
-``ast.dump`` prints what a Python version happens to have in its nodes. This serialisation is equal on all versions: fields
-that are empty are left out, so one that a version adds does not show; f-strings are brought to one form (3.12 reads them
-with another parser); strings that stand alone are comments. Layout, comments and docstrings are not in the tree at all.
+``ast.dump`` prints what a Python version happens to have in its nodes. This serialisation is equal on all versions:
+fields that are empty are left out, so one that a version adds does not show; f-strings are brought to one form (3.12
+reads them with another parser). Comments and layout are not in the tree; strings that stand alone, docstrings among
+them, are comments too.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ _UNSPOKEN = frozenset({"type_comment", "type_ignores", "ctx", "kind", "simple"})
 """Fields that do not change what code does."""
 
 _MUTATORS = frozenset(
-    "add append appendleft clear difference_update discard extend extendleft insert intersection_update pop popitem popleft "
-    "remove reverse rotate setdefault sort subtract symmetric_difference_update update write writelines".split()
+    {
+        *("add", "append", "appendleft", "clear", "difference_update", "discard", "extend", "extendleft", "insert"),
+        *("intersection_update", "pop", "popitem", "popleft", "remove", "reverse", "rotate", "setdefault", "sort"),
+        *("subtract", "symmetric_difference_update", "update", "write", "writelines"),
+    }
 )
 
 _fields: dict[type[ast.AST], tuple[str, ...]] = {}
@@ -130,7 +134,7 @@ def _fstring_parts(node: ast.JoinedStr) -> list[ast.expr | str]:
     return parts
 
 
-# -- names ---------------------------------------------------------------------------------------------------------------
+# -- names -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +143,8 @@ class Uses:
 
     Attributes:
         chains: each as it is written: ``("PROMPT",)``, ``("helpers", "clean")``; sorted.
-        written: roots that the code changes itself: it declares them ``global``, assigns to their items or attributes, or
-            calls ``append`` and the like. Such a value is the code's own state and not something that it depends on.
+        written: roots that the code changes itself: it declares them ``global``, assigns to their items or attributes,
+            or calls ``append`` and the like. Such a value is the code's own state, nothing that it depends on.
     """
 
     chains: tuple[tuple[str, ...], ...]

@@ -217,7 +217,9 @@ def workflow(function: Any = None, /, *, name: str | None = None, **options: Any
 def as_workflow(function: Any, name: str | None, options: WorkflowOptions) -> Workflow[..., Any]:
     """Return *function* as a workflow with these options."""
     if isinstance(function, (Workflow, Activity)):
-        raise DefinitionError(f"{function.name} has a decorator of romancy_nb already. Use one, with all options on it.")
+        raise DefinitionError(
+            f"{function.name} has a decorator of romancy_nb already. Use one, with all options on it."
+        )
     if isinstance(function, (staticmethod, classmethod, type)) or not callable(function):
         raise DefinitionError(
             f"@rn.workflow takes a function, not {type(function).__name__}. Put it on a module-level `def` or `async def`."

@@ -64,7 +64,9 @@ class Answer:
         shown = [[_cell(value) for value in row] for row in self._rows[:_SHOWN]]
         widths = [max([len(name), *(len(row[i]) for row in shown)]) for i, name in enumerate(self.columns)]
         lines = ["  ".join(name.ljust(width) for name, width in zip(self.columns, widths, strict=True)).rstrip()]
-        lines += ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in shown]
+        lines += [
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in shown
+        ]
         if len(self._rows) > _SHOWN:
             lines.append(f"… {len(self._rows) - _SHOWN} more rows")
         return "\n".join(lines)
@@ -72,7 +74,8 @@ class Answer:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(_cell(value))}</td>" for value in row) + "</tr>" for row in self._rows[:_SHOWN]
+            "<tr>" + "".join(f"<td>{escape(_cell(value))}</td>" for value in row) + "</tr>"
+            for row in self._rows[:_SHOWN]
         )
         more = f"<p>… {len(self._rows) - _SHOWN} more rows</p>" if len(self._rows) > _SHOWN else ""
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"

@@ -4,6 +4,9 @@ All writing is one ``commit(batch)``. Reads for people go through ``query`` over
 Implementations are used from one thread, the engine's.
 """
 
+# pyright: reportReturnType=false
+# (a verb's docstring is its whole body here; pyright wants "..." behind it, which ruff takes away)
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -50,8 +53,8 @@ class Head:
         workflow: its name.
         digest: of the inputs.
         code: the workflow's fingerprint.
-        status: running, waiting, paused, stuck, completed, failed, cancelled … as the last event tells (never "interrupted":
-            whether an owner lives is for the asker to judge).
+        status: running, waiting, paused, stuck, completed, failed, cancelled … as the last event tells (never
+            "interrupted": whether an owner lives is for the asker to judge).
         owner: token of the last process that took it up (see ``runtime.ownership``).
         epoch: how often it was taken up.
         started: µs.

@@ -17,7 +17,9 @@ from romancy_nb.errors import DefinitionError
 __all__ = ["define", "functions_of"]
 
 
-def define(shell: Any, body: str, wrap: Callable[[types.FunctionType], Any], first_line: str) -> tuple[list[Any], list[str]]:
+def define(
+    shell: Any, body: str, wrap: Callable[[types.FunctionType], Any], first_line: str
+) -> tuple[list[Any], list[str]]:
     """Run a cell of functions in the notebook's namespace and wrap its top-level functions.
 
     Args:

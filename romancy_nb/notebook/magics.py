@@ -83,7 +83,9 @@ def _words(line: str) -> list[tuple[int, str]]:
         if depth == 0 and column != end:
             words.append((column, ""))
         words[-1] = (words[-1][0], line[words[-1][0] : stop])
-        depth += (token.string in "([{" and token.type == tokenize.OP) - (token.string in ")]}" and token.type == tokenize.OP)
+        depth += (token.string in "([{" and token.type == tokenize.OP) - (
+            token.string in ")]}" and token.type == tokenize.OP
+        )
         end = stop
     return words
 
@@ -111,7 +113,9 @@ class RomancyMagics(Magics):  # type: ignore[misc]
                 RetryPolicy(max_attempts=value) if name == "retries" else value
             )
         options = ActivityOptions(**given)
-        self._define("romancy_activity", line, cell, lambda function: as_activity(function, None, options), "activities")
+        self._define(
+            "romancy_activity", line, cell, lambda function: as_activity(function, None, options), "activities"
+        )
 
     @no_var_expand
     @cell_magic
@@ -128,7 +132,9 @@ class RomancyMagics(Magics):  # type: ignore[misc]
                 f"%%romancy_workflow {parsed.name}: a cell whose body is itself the workflow is not part of this version. Leave "
                 "the name out and write a function, or use --run to run it at once."
             )
-        options = WorkflowOptions(**({"on_failure": parsed.options["on_failure"]} if "on_failure" in parsed.options else {}))
+        options = WorkflowOptions(
+            **({"on_failure": parsed.options["on_failure"]} if "on_failure" in parsed.options else {})
+        )
         made = self._define(
             "romancy_workflow", line, cell, lambda function: as_workflow(function, None, options), "workflows"
         )

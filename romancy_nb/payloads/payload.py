@@ -7,10 +7,26 @@ large binary values are stored once, by digest. This file knows only the shape; 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
-__all__ = ["NULL", "Part", "Payload", "content_digest"]
+__all__ = ["NULL", "Part", "Payload", "content_digest", "document"]
+
+_readable = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def document(plain: Any) -> str:
+    """Return JSON-able data as compact JSON on one line, readable as it is; half surrogate pairs stay escaped."""
+    text = _readable(plain)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return _ascii(plain)
+    return text
 
 
 def content_digest(data: bytes) -> str:

@@ -111,7 +111,7 @@ class Dispatcher:
         self.flying: dict[tuple[int, str], Attempt] = {}
         """Attempts that are queued or executing, by run and place. Touched by the engine thread only."""
 
-    # -- the engine's side -----------------------------------------------------------------------------------------------
+    # -- the engine's side ----------------------------------------------------------
 
     def dispatch(self, attempt: Attempt, cell: Callable[[Callable[[], None]], None] | None = None) -> None:
         """Take *attempt* for execution. ``flush`` afterwards hands over what runs on the activities' loop."""
@@ -160,7 +160,7 @@ class Dispatcher:
         if attempt.activity.signature.is_async and self._loop is not None:
             self._loop.call_soon_threadsafe(lambda: attempt.task.cancel() if attempt.task else None)
 
-    # -- def ---------------------------------------------------------------------------------------------------------------
+    # -- def ----------------------------------------------------------
 
     def _execute(self, attempt: Attempt) -> None:
         if attempt.cancelled:
@@ -217,7 +217,7 @@ class Dispatcher:
 
         future.add_done_callback(done)
 
-    # -- async def -----------------------------------------------------------------------------------------------------------
+    # -- async def ----------------------------------------------------------
 
     def _start_loop(self) -> None:
         ready: SimpleQueue[asyncio.AbstractEventLoop] = SimpleQueue()
@@ -269,7 +269,7 @@ class Dispatcher:
             ended = self._failed(attempt, error)
         self._inbox.put(ended)
 
-    # -- how it ended --------------------------------------------------------------------------------------------------------
+    # -- how it ended ----------------------------------------------------------
 
     def _completed(self, attempt: Attempt, value: Any) -> AttemptEnded:
         payload = attempt.activity.signature.encode_result(value, f"the result of activity {attempt.activity.name}")
@@ -297,7 +297,13 @@ class Dispatcher:
 def timed_out(attempt: Attempt) -> AttemptTimeout:
     """Return the error of an attempt that took too long."""
     limit = attempt.activity.options.timeout
-    left = "" if attempt.activity.signature.is_async else (
-        " A `def` function cannot be stopped from outside: this attempt was abandoned and may still have its effect."
+    left = (
+        ""
+        if attempt.activity.signature.is_async
+        else (
+            " A `def` function cannot be stopped from outside: this attempt was abandoned and may still have its effect."
+        )
     )
-    return AttemptTimeout(f"Activity {attempt.activity.name}: attempt {attempt.number} took longer than {limit:g} s.{left}")
+    return AttemptTimeout(
+        f"Activity {attempt.activity.name}: attempt {attempt.number} took longer than {limit:g} s.{left}"
+    )

@@ -86,12 +86,16 @@ def stick(engine: Engine, run: LiveRun, error: RomancyError) -> None:
 
 def lost(run: LiveRun) -> RunProblem:
     """Return the error for those who wait for a run that another process took up."""
-    return RunHeldElsewhere(f"Instance {run.instance} was taken up by another process. Call the workflow again to follow it.")
+    return RunHeldElsewhere(
+        f"Instance {run.instance} was taken up by another process. Call the workflow again to follow it."
+    )
 
 
 def disconnected(run: LiveRun) -> RunProblem:
     """Return the error for those who wait for a run of an engine that is being stopped."""
-    return RunPaused(f"Instance {run.instance} was put down because the journal was disconnected. The same call resumes it.")
+    return RunPaused(
+        f"Instance {run.instance} was put down because the journal was disconnected. The same call resumes it."
+    )
 
 
 def as_record(event: Event) -> Event | None:

@@ -94,7 +94,7 @@ class Engine:
         _ENGINES.add(self)
         threading.Thread(target=self._main, name="romancy engine", daemon=True).start()
 
-    # -- for other threads -------------------------------------------------------------------------------------------------
+    # -- for other threads ----------------------------------------------------------
 
     def ask(self, work: Any, timeout: float | None = PATIENCE) -> Any:
         """Run ``work(engine)`` on the engine thread, with the journal held, and return what it returns.
@@ -119,7 +119,7 @@ class Engine:
             except Empty:
                 log.warning("the engine did not stop within 5 s")
 
-    # -- the loop ------------------------------------------------------------------------------------------------------------
+    # -- the loop ----------------------------------------------------------
 
     def _main(self) -> None:
         while not self.stopped:
@@ -266,7 +266,7 @@ class Engine:
                 start.since = now
                 self._start(start)
 
-    # -- activation ------------------------------------------------------------------------------------------------------------
+    # -- activation ----------------------------------------------------------
 
     def host(self) -> ThreadHost:
         return self._hosts[next(self._next_host) % len(self._hosts)]
@@ -364,7 +364,11 @@ class Engine:
                 stuck.named = True  # type: ignore[attr-defined]
                 log.warning(
                     "workflow %s (%s) has been running its own code for over %g s at %s. Workflow code should only "
-                    "coordinate: make the slow part an activity.", run.workflow.name, run.instance, SLOW, stuck.line(),
+                    "coordinate: make the slow part an activity.",
+                    run.workflow.name,
+                    run.instance,
+                    SLOW,
+                    stuck.line(),
                 )
                 if isinstance(stuck, ThreadHost):
                     self._replace(stuck, run)
@@ -387,7 +391,7 @@ class Engine:
             run.noted.add(delivery.place)
             self.record(run, [_recorded(delivery)])
 
-    # -- activities --------------------------------------------------------------------------------------------------------------
+    # -- activities ----------------------------------------------------------
 
     def _prepare(self, run: LiveRun, call: OpenCall) -> None:
         """Decide when and how an open call is executed."""
@@ -404,7 +408,9 @@ class Engine:
         if number > 1 or call.command.at_most_once:
             self.record(run, [Event(ev.ATTEMPT_STARTED, now_us(), call.place, attempt=number)])
         call.attempts = number
-        attempt = Attempt(run.key, call.place, number, call.command, self._facts(run, call, number), call.failures, call.first_at)
+        attempt = Attempt(
+            run.key, call.place, number, call.command, self._facts(run, call, number), call.failures, call.first_at
+        )
         self._after.append(attempt)
 
     def _doubt(self, run: LiveRun, call: OpenCall) -> None:
@@ -425,7 +431,11 @@ class Engine:
         identity = "\0".join((run.instance, command.name, command.digest, str(call.occurrence), "0"))
         key = blake2b(identity.encode(), digest_size=16).hexdigest()
         return ActivityFacts(
-            run.instance, run.workflow.name, run.number, number, key,
+            run.instance,
+            run.workflow.name,
+            run.number,
+            number,
+            key,
             report_log=lambda text: log.info("%s %s: %s", run.instance, command.name, text),
         )
 
@@ -476,7 +486,12 @@ class Engine:
         call.failures += 1
         call.next_at = next_at
         row = Event(
-            ev.ATTEMPT_FAILED, item.at, call.place, attempt=item.attempt.number, payload=item.payload, meta={"next_at": next_at}
+            ev.ATTEMPT_FAILED,
+            item.at,
+            call.place,
+            attempt=item.attempt.number,
+            payload=item.payload,
+            meta={"next_at": next_at},
         )
         self.record(run, [row])
         if call.place in run.unwanted:
@@ -494,7 +509,9 @@ class Engine:
         if delivery.place in run.unwanted or run.ended is not None:
             run.calls.pop(delivery.place, None)
             meta = {"ok": delivery.kind == ev.ACTIVITY_COMPLETED}
-            late = Event(ev.LATE_OUTCOME, delivery.at, delivery.place, "", "", "", delivery.attempt, delivery.payload, meta)
+            late = Event(
+                ev.LATE_OUTCOME, delivery.at, delivery.place, "", "", "", delivery.attempt, delivery.payload, meta
+            )
             self.record(run, [late])
             self._end_if_settled(run)
             return
@@ -512,10 +529,12 @@ class Engine:
             self._dispatcher.cancel(flying)
         else:
             self._timers.cancel((run.key, place, "retry"))
-            self._after = [a for a in self._after if not (isinstance(a, Attempt) and a.run == run.key and a.place == place)]
+            self._after = [
+                a for a in self._after if not (isinstance(a, Attempt) and a.run == run.key and a.place == place)
+            ]
             run.calls.pop(place, None)
 
-    # -- timers --------------------------------------------------------------------------------------------------------------------
+    # -- timers ----------------------------------------------------------
 
     def _fire_timers(self) -> None:
         now = now_us()
@@ -553,9 +572,11 @@ class Engine:
         if ended.retry_in is not None:
             self._failed_attempt(run, call, ended)
         else:
-            self._deliver_later(run, Delivery(ev.ACTIVITY_FAILED, place, ended.at, attempt.number, ended.payload, ended.live))
+            self._deliver_later(
+                run, Delivery(ev.ACTIVITY_FAILED, place, ended.at, attempt.number, ended.payload, ended.live)
+            )
 
-    # -- ends ------------------------------------------------------------------------------------------------------------------------
+    # -- ends ----------------------------------------------------------
 
     def _end_if_settled(self, run: LiveRun) -> None:
         """The code has ended: once what it left in flight has settled, so does the run (U3)."""
@@ -617,7 +638,7 @@ class Engine:
         self.stopped = True
         item.reply.put(None)
 
-    # -- the commit --------------------------------------------------------------------------------------------------------------------
+    # -- the commit ----------------------------------------------------------
 
     def record(self, run: LiveRun, events: list[Event]) -> None:
         for event in events:
@@ -710,7 +731,11 @@ class Engine:
                 self.put_down(run)
                 run.finished = True
                 for waiter in run.waiters:
-                    waiter.tell(Finished(error=RomancyError(f"internal error of romancy_nb: {bug!r}. Nothing recorded is lost.")))
+                    waiter.tell(
+                        Finished(
+                            error=RomancyError(f"internal error of romancy_nb: {bug!r}. Nothing recorded is lost.")
+                        )
+                    )
                 self.live.pop(key, None)
 
 

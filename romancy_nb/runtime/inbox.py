@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from romancy_nb.runtime.hosts import Host
     from romancy_nb.runtime.live import LiveRun
 
-__all__ = ["Activated", "Ask", "AttemptEnded", "Finished", "Found", "Inbox", "Interrupt", "Paused", "Start", "Stop", "Waiter"]
+__all__ = [
+    "Activated",
+    "Ask",
+    "AttemptEnded",
+    "Finished",
+    "Found",
+    "Inbox",
+    "Interrupt",
+    "Paused",
+    "Start",
+    "Stop",
+    "Waiter",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class Instance(Generic[T]):
         self.workflow_name = workflow_name
         self._workflow = workflow
 
-    # -- state -----------------------------------------------------------------------------------------------------------
+    # -- state ----------------------------------------------------------
 
     @property
     def status(self) -> str:
@@ -101,7 +101,7 @@ class Instance(Generic[T]):
     def run(self) -> int:
         return int(self._engine.ask(lambda engine: status_of(engine, self.id)[1]))
 
-    # -- result ----------------------------------------------------------------------------------------------------------
+    # -- result ----------------------------------------------------------
 
     def result(self, timeout: float | None = None) -> T:
         """Wait until the run has ended and return its result.
@@ -157,7 +157,7 @@ class Instance(Generic[T]):
         value: T = decoded(workflow, self.workflow_name, told.payload)
         return value
 
-    # -- what happened ---------------------------------------------------------------------------------------------------
+    # -- what happened ----------------------------------------------------------
 
     def history(self) -> Answer:
         """Return the newest run's history, an event a row."""
@@ -228,7 +228,7 @@ class Instances(list[Instance[Any]]):
         return self._answer._repr_html_()
 
 
-# -- on the engine's thread ------------------------------------------------------------------------------------------------
+# -- on the engine's thread ----------------------------------------------------------
 
 
 def head_of(engine: Engine, instance: str) -> Head:
@@ -273,9 +273,13 @@ def join(engine: Engine, instance: str, latch: Latch) -> Finished | None:
     if head.status in ACTIVE:
         if ownership.alive(head.owner, engine.other_engines()):
             return None
-        problem: RunProblem = RunPaused(f"Instance {instance} was interrupted and nobody runs it. Call {_again(head)} to go on.")
+        problem: RunProblem = RunPaused(
+            f"Instance {instance} was interrupted and nobody runs it. Call {_again(head)} to go on."
+        )
     elif head.status == "stuck":
-        problem = RunStuck(f"Instance {instance} is stuck: its code no longer fits its history. Call {_again(head)} to go on.")
+        problem = RunStuck(
+            f"Instance {instance} is stuck: its code no longer fits its history. Call {_again(head)} to go on."
+        )
     elif head.status == "paused":
         problem = RunPaused(f"Instance {instance} is paused. Call {_again(head)} to go on.")
     else:

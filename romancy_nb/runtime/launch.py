@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import getpass
 import os
 import threading
@@ -24,7 +25,18 @@ from romancy_nb.runtime.instance import Instance, Instances, Latch, decoded, hea
 from romancy_nb.runtime.live import LiveRun
 from romancy_nb.runtime.observers import observer
 
-__all__ = ["EngineLauncher", "connect", "current", "disconnect", "instance", "instances", "location", "resume", "sql", "start"]
+__all__ = [
+    "EngineLauncher",
+    "connect",
+    "current",
+    "disconnect",
+    "instance",
+    "instances",
+    "location",
+    "resume",
+    "sql",
+    "start",
+]
 
 _current: Engine | None = None
 _location: Location | None = None
@@ -87,7 +99,9 @@ def _ownerless(engine: Engine) -> list[Any]:
     return [
         head
         for head in engine.journal.unfinished()
-        if head.status == "running" and not ownership.alive(head.owner, engine.other_engines()) and head.instance not in engine.newest
+        if head.status == "running"
+        and not ownership.alive(head.owner, engine.other_engines())
+        and head.instance not in engine.newest
     ]
 
 
@@ -98,6 +112,10 @@ def disconnect() -> None:
         engine, _current, _location = _current, None, None
     if engine is not None:
         engine.stop()
+
+
+# what is recorded does not depend on this; it lets go of the file cleanly when the interpreter has time to
+atexit.register(disconnect)
 
 
 def current() -> Engine:
@@ -156,7 +174,9 @@ def instances(
         conditions.append("workflow = ?")
         values.append(workflow)
     where = f" where {' and '.join(conditions)}" if conditions else ""
-    query = f"select * from instances{where} order by updated_at desc{f' limit {int(limit)}' if limit is not None else ''}"
+    query = (
+        f"select * from instances{where} order by updated_at desc{f' limit {int(limit)}' if limit is not None else ''}"
+    )
     answer = Answer(engine.ask(lambda engine: engine.journal.query(query, values)))
     column = {name: position for position, name in enumerate(answer.columns)}
     found = [Instance[Any](engine, row[column["instance_id"]], row[column["workflow"]]) for row in answer]
@@ -181,7 +201,9 @@ def start(
     """
     workflow = registry.find("workflow", name)
     if workflow is None:
-        raise LookupError(f"No workflow named {name!r} is defined here. Run the cell (or import the module) that defines it.")
+        raise LookupError(
+            f"No workflow named {name!r} is defined here. Run the cell (or import the module) that defines it."
+        )
     found: Instance[Any] = workflow.start(*args, instance_id=instance_id, new=new, redo=redo, **kwargs)
     return found
 
@@ -191,7 +213,9 @@ def resume(engine: Engine, instance_id: str) -> Found:
     head = engine.ask(lambda engine: head_of(engine, instance_id))
     workflow = registry.find("workflow", head.workflow)
     if workflow is None:
-        raise RunProblem(f"Workflow {head.workflow} is not defined here. Run the cell that defines it, then resume {instance_id}.")
+        raise RunProblem(
+            f"Workflow {head.workflow} is not defined here. Run the cell that defines it, then resume {instance_id}."
+        )
     if head.status in {"completed", "cancelled"}:
         raise RunProblem(f"Instance {instance_id} is {head.status}; there is nothing to resume.")
     row = engine.ask(lambda engine: engine.journal.load(head.run)[0])
@@ -243,12 +267,11 @@ class CellCall:
         with host.catching_stop():
             self._engine.inbox.put(_start(self._request, host, host))
             while True:
-                message = host.next()
-                if host.interrupts:
-                    raise self._interrupted()
-                told = self._take(message)
+                told = self._take(host.next())
                 if told is not None:
                     return self._finish(told)
+                if host.interrupts:
+                    raise self._interrupted()
 
     async def run_async(self) -> Any:
         """Wait on the kernel's loop; activations run on it too, between its other callbacks."""
@@ -282,7 +305,9 @@ class CellCall:
             return message
         if isinstance(message, Found):
             self._run = message.run
-            self._handle = Instance(self._engine, message.run.instance, self._request.workflow.name, self._request.workflow)
+            self._handle = Instance(
+                self._engine, message.run.instance, self._request.workflow.name, self._request.workflow
+            )
             self._observer.found(self._handle, message.what, message.line)
         elif callable(message):
             message()
@@ -331,9 +356,19 @@ class CellCall:
         if self._handle is not None:
             self._observer.ended(self._handle, RunInterrupted())
         if paused is None:
-            return RunInterrupted(f"Stopped at once. Instance {run.instance} may not be recorded as paused yet; run the cell again.")
-        flying = f" In flight: {', '.join(paused.in_flight)}; their outcome is recorded if it still comes." if paused.in_flight else ""
-        done = f"{paused.done} executed step{'s' if paused.done != 1 else ''} of this call recorded" if paused.done else "nothing lost"
-        return RunInterrupted(f"Paused {paused.instance_id}: {done}.{flying} Run the same call again to go on from here.")
-
-
+            return RunInterrupted(
+                f"Stopped at once. Instance {run.instance} may not be recorded as paused yet; run the cell again."
+            )
+        flying = (
+            f" In flight: {', '.join(paused.in_flight)}; their outcome is recorded if it still comes."
+            if paused.in_flight
+            else ""
+        )
+        done = (
+            f"{paused.done} executed step{'s' if paused.done != 1 else ''} of this call recorded"
+            if paused.done
+            else "nothing lost"
+        )
+        return RunInterrupted(
+            f"Paused {paused.instance_id}: {done}.{flying} Run the same call again to go on from here."
+        )

@@ -8,14 +8,14 @@ from hashlib import blake2b
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from romancy_nb import clock
+from romancy_nb import clock, words
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
 from romancy_nb.core.transitions import Action
 from romancy_nb.definitions.fingerprint import explain
 from romancy_nb.errors import InputsDiffer, RunCancelled, RunProblem
 from romancy_nb.journal.protocol import Head
-from romancy_nb.runtime import ownership, words
+from romancy_nb.runtime import ownership
 
 if TYPE_CHECKING:
     from romancy_nb.definitions.ambient import Request
@@ -73,7 +73,15 @@ def started_event(
     if request.site:
         meta["site"] = request.site
     return Event(
-        ev.RUN_STARTED, now, instance, request.workflow.name, request.inputs.digest, start.code, 0, request.inputs.payload, meta
+        ev.RUN_STARTED,
+        now,
+        instance,
+        request.workflow.name,
+        request.inputs.digest,
+        start.code,
+        0,
+        request.inputs.payload,
+        meta,
     )
 
 
@@ -111,28 +119,33 @@ def refusal(action: Action, head: Head) -> RunProblem:
     """Return the error for the actions that only a person can decide."""
     if action is Action.REFUSE_CANCELLED:
         return RunCancelled(
-            f"Instance {head.instance} was cancelled {words.moment(head.updated)}. To run it anew: "
+            f"Instance {head.instance} was cancelled {_moment(head.updated)}. To run it anew: "
             f"{head.workflow}.start(..., new=True)."
         )
     return RunProblem(
-        f"The undo of instance {head.instance} gave up {words.moment(head.updated)}. A person has to decide: retry, skip or "
+        f"The undo of instance {head.instance} gave up {_moment(head.updated)}. A person has to decide: retry, skip or "
         "mark as done."
     )
 
 
-def line_for(action: Action, head: Head | None, start: Start, instance: str, old_reads: dict[str, str] | None = None) -> str:
+def line_for(
+    action: Action, head: Head | None, start: Start, instance: str, old_reads: dict[str, str] | None = None
+) -> str:
     """Return the line that tells a person what the call does, how old the record is and how to run anew (R11)."""
-    name, short = start.request.workflow.name, f"id …{instance[-4:]}" if start.request.instance_id is None else f"id {instance}"
+    name, short = (
+        start.request.workflow.name,
+        f"id …{instance[-4:]}" if start.request.instance_id is None else f"id {instance}",
+    )
     who = f"({name}, {short})"
     if head is None or action is Action.START:
         return f"Started {who}."
-    when = words.moment(head.updated)
+    when = _moment(head.updated)
     anew = "Run again: new=True."
     cause = explain(old_reads, start.reads) if old_reads is not None else ""
     if action is Action.REPLAY:
         old = clock.now_us() - head.updated > 3_600_000_000
         mark = "NOTE: " if old else ""
-        age = f", {words.age(head.updated)}" if old else ""
+        age = f", {words.age(clock.now_us() - head.updated)}" if old else ""
         return f"{mark}Returned the result of {when}{age} {who}. Nothing was executed. {anew}"
     if action is Action.RESUME:
         what = {"paused": "paused", "running": "interrupted", "waiting": "interrupted"}.get(head.status, head.status)
@@ -145,7 +158,11 @@ def line_for(action: Action, head: Head | None, start: Start, instance: str, old
     owner = ownership.describe(head.owner)
     if action is Action.ATTACH_OLD_CODE:
         return (
-            f"Following the run that {owner} started {words.moment(head.started)} {who}. It goes on with the code it started "
+            f"Following the run that {owner} started {_moment(head.started)} {who}. It goes on with the code it started "
             f"with{f' ({cause})' if cause else ''}; to use the new code, stop it and run this again."
         )
-    return f"Following the run that {owner} started {words.moment(head.started)} {who}. {anew}"
+    return f"Following the run that {owner} started {_moment(head.started)} {who}. {anew}"
+
+
+def _moment(us: int) -> str:
+    return words.moment(us, clock.now_us())

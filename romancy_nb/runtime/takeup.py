@@ -66,7 +66,7 @@ class TakeUp:
         else:
             start.waiter.tell(Finished(error=starts.refusal(action, head)))
 
-    # -- finding -----------------------------------------------------------------------------------------------------------
+    # -- finding ----------------------------------------------------------
 
     def _instance(self, start: Start) -> str:
         """The id that follows from the inputs; with ``new=True`` the newest unfinished one made so, else a new one (R10)."""
@@ -96,7 +96,7 @@ class TakeUp:
         action = Action.ATTACH if live.code == start.code else Action.ATTACH_OLD_CODE
         self._tell(start, live, action, head)
 
-    # -- doing -------------------------------------------------------------------------------------------------------------
+    # -- doing ----------------------------------------------------------
 
     def _new_run(self, start: Start, instance: str, head: Head | None, reason: str, action: Action) -> None:
         engine, now = self._engine, now_us()
@@ -176,7 +176,7 @@ class TakeUp:
         live = engine.newest[run.instance]
         live.waiters += [waiter for waiter in waiters if waiter is not start.waiter]
 
-    # -- pieces ------------------------------------------------------------------------------------------------------------
+    # -- pieces ----------------------------------------------------------
 
     def _load(self, key: int) -> list[Numbered]:
         return [(row.seq, row.event) for row in self._engine.journal.load(key)]
@@ -184,7 +184,13 @@ class TakeUp:
     def _live(self, start: Start, key: int, instance: str, number: int, head: Head | None = None) -> LiveRun:
         request = start.request
         run = LiveRun(
-            key, instance, number, request.workflow, request.inputs.digest, start.code, lambda: request.workflow.body(request.inputs)
+            key,
+            instance,
+            number,
+            request.workflow,
+            request.inputs.digest,
+            start.code,
+            lambda: request.workflow.body(request.inputs),
         )
         run.start = start
         run.attached = start.attached
@@ -200,8 +206,18 @@ class TakeUp:
 
     def _head_of(self, run: LiveRun) -> Head:
         return Head(
-            run.key, run.instance, run.number, run.workflow.name, run.digest, run.code, run.status, self._engine.token,
-            run.epoch, run.started, run.started, run.next_seq - 1,
+            run.key,
+            run.instance,
+            run.number,
+            run.workflow.name,
+            run.digest,
+            run.code,
+            run.status,
+            self._engine.token,
+            run.epoch,
+            run.started,
+            run.started,
+            run.next_seq - 1,
         )
 
     def _admit(

@@ -21,7 +21,7 @@ from romancy_nb.widgets.axis import Axis, Segment, axis_of, segments
 from romancy_nb.widgets.fallback_text import FOLDED, NO_STEPS, bar
 from romancy_nb.widgets.marks import MARKS, Gap, legend, look_of, note, run_mark, shown_rows, spent, summary, title
 from romancy_nb.widgets.snapshot import Attempt, Snapshot, Step
-from romancy_nb.widgets.words import duration, utc
+from romancy_nb.words import duration, utc
 
 __all__ = ["html"]
 

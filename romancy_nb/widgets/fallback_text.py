@@ -20,7 +20,7 @@ from romancy_nb.widgets.marks import (
     title,
 )
 from romancy_nb.widgets.snapshot import Snapshot, Step
-from romancy_nb.widgets.words import duration, fit, utc, width
+from romancy_nb.words import duration, fit, utc, width
 
 __all__ = ["FOLDED", "NO_STEPS", "bar", "text"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from romancy_nb.widgets.snapshot import Snapshot, Step
-from romancy_nb.widgets.words import clean, count, duration, utc
+from romancy_nb.words import clean, count, duration, utc
 
 __all__ = ["MARKS", "Gap", "called", "legend", "look_of", "note", "run_mark", "shown_rows", "spent", "summary"]
 
@@ -41,7 +41,14 @@ _RUN_MARKS: Final = {
     "stuck": "≠",
     "cancelled": "⊘",
 }
-_REASONS: Final = frozenset({"", "start", "started", "first", "call"})
+_REASONS: Final = {
+    "": "",
+    "start": "",
+    "edited": "after an edit",
+    "again": "started again",
+    "retry": "after a failure",
+    "parted": "since the code no longer fitted",
+}
 
 
 def look_of(step: Step) -> str:
@@ -122,8 +129,8 @@ def summary(view: Snapshot) -> list[str]:
 
 def title(view: Snapshot) -> str:
     """Return ``run 2, after an edit``: which run this is and why there is one."""
-    reason = clean(view.reason.replace("_", " ")).lower()
-    return f"run {view.number}" + (f", {reason}" if reason not in _REASONS else "")
+    reason = _REASONS.get(view.reason, clean(view.reason.replace("_", " ")))
+    return f"run {view.number}" + (f", {reason}" if reason else "")
 
 
 def legend(view: Snapshot) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from romancy_nb.payloads.payload import Part, Payload
-from romancy_nb.widgets.words import clip
+from romancy_nb.words import clip
 
 __all__ = ["LIMIT", "failure", "inputs", "value"]
 

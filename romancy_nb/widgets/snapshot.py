@@ -19,7 +19,7 @@ from romancy_nb.core.events import Event
 from romancy_nb.journal.protocol import Row
 from romancy_nb.widgets import preview
 from romancy_nb.widgets.steps import Attempt, Step, read_steps
-from romancy_nb.widgets.words import clip
+from romancy_nb.words import clip
 
 __all__ = ["VERSION", "Attempt", "Counts", "Snapshot", "Step", "history_json", "snapshot"]
 
@@ -45,6 +45,11 @@ _WORDS: Final = {
     "compensated": "undone",
     "compensation_failed": "undo incomplete",
     "recurred": "goes on in a new run",
+}
+_PAUSES: Final = {
+    "interrupt": "Stopped by hand.",
+    "doubt": "A step may have run, and it must not run twice.",
+    "error": "The workflow's own code raised an error.",
 }
 _HINTS: Final = {
     "paused": "Run the cell again: it goes on from here.",
@@ -200,7 +205,8 @@ def _problem(last: Event, status: str) -> str:
     if status in {"paused", "failed"} and last.payload is not None:
         return preview.failure(last.payload)
     if status == "paused":
-        return "Stopped by hand." if meta.get("reason") == "interrupt" else clip(str(meta.get("reason", "")))
+        reason = str(meta.get("reason", ""))
+        return _PAUSES.get(reason, clip(reason))
     return clip(str(meta.get("reason") or "")) if status == "cancelled" else ""
 
 
@@ -233,16 +239,16 @@ def history_json(view: Snapshot) -> dict[str, Any]:
     Empty fields are left out. Of a long run the first and the last steps are kept; ``omitted`` then says how many stand
     between them, after how many of ``steps``.
     """
-    whole = asdict(view.saved())
-    steps: list[dict[str, Any]] = whole.pop("steps")
+    view = view.saved()
+    steps = view.steps
     head: list[dict[str, Any]] = []
     tail: list[dict[str, Any]] = []
-    document = {"schema": "romancy.history", **_without_empty(whole)}
+    document = {"schema": "romancy.history", **_without_empty(asdict(replace(view, steps=())))}
     room = _FILE_LIMIT - _size(document) - 200
     first, last = 0, len(steps) - 1
     while first <= last:
         from_head = len(head) <= len(tail)
-        step = _without_empty(steps[first if from_head else last])
+        step = _without_empty(asdict(steps[first if from_head else last]))
         step["attempts"] = [_without_empty(a) for a in step.get("attempts", [])[-_ATTEMPTS_KEPT:]]
         if not _says_more_than_step(step):
             del step["attempts"]

@@ -17,7 +17,7 @@ from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
 from romancy_nb.journal.protocol import Row
 from romancy_nb.widgets import preview
-from romancy_nb.widgets.words import clip, duration
+from romancy_nb.words import clip, duration
 
 __all__ = ["Attempt", "Step", "read_steps"]
 
@@ -132,7 +132,7 @@ class _Call:
         """Find the open attempt with the event's number, or add it."""
         number = event.attempt or (self.tries[-1].number if self.tries else 1)
         for known in reversed(self.tries):
-            if known.number == number and not known.outcome:
+            if known.number == number and known.finished is None and known.outcome in {"", "abandoned"}:
                 return known
         started = event.at if self.tries or event.kind == ev.ATTEMPT_STARTED else self.intent.at
         if event.kind != ev.ATTEMPT_STARTED and self.tries:

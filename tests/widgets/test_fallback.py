@@ -14,7 +14,7 @@ from romancy_nb.widgets.fallback import HISTORY_MIME, html, mimebundle, text
 from romancy_nb.widgets.fallback_text import NO_STEPS
 from romancy_nb.widgets.marks import MARKS, Gap, shown_rows
 from romancy_nb.widgets.snapshot import Snapshot, snapshot
-from romancy_nb.widgets.words import width
+from romancy_nb.words import width
 
 from .histories import HOUR, S, Story, T, many, order
 

@@ -153,6 +153,15 @@ def test_an_outcome_that_was_recorded_and_not_yet_delivered_counts() -> None:
     assert only(story).finished == T + S
 
 
+def test_an_attempt_that_was_left_running_by_its_timeout_is_one_failed_attempt() -> None:
+    story = Story().asks("0:0", "slow", T).add(ev.ATTEMPT_ABANDONED, T + S, "0:0", attempt=1, reason="timeout")
+    assert [a.outcome for a in only(story, alive=False).attempts] == ["abandoned"]
+    error = {"type": "AttemptTimeout", "message": "took over 1 s"}
+    story.add(ev.ATTEMPT_FAILED, T + S, "0:0", attempt=1, value=error, next_at=T + 2 * S)
+    story.add(ev.ATTEMPT_STARTED, T + 2 * S, "0:0", attempt=2).gets("0:0", T + 3 * S, 1, attempt=2)
+    assert [(a.number, a.outcome) for a in only(story).attempts] == [(1, "failed"), (2, "ok")]
+
+
 def test_a_losing_branch_is_cancelled() -> None:
     story = Story().asks("0.1:0", "slow", T).add(ev.CALL_CANCELLED, T + S, "0.1:0")
     story.add(ev.LATE_OUTCOME, T + 2 * S, "0.1:0", attempt=1, value=1, ok=True)

@@ -8,7 +8,7 @@ import pytest
 
 from romancy_nb.payloads.payload import Part, Payload
 from romancy_nb.widgets import preview
-from romancy_nb.widgets.words import age, clean, clip, duration, fit, moment, utc, width
+from romancy_nb.words import age, clean, clip, duration, fit, moment, utc, width
 
 from .histories import HOUR, S, T
 

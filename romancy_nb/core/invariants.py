@@ -1,0 +1,142 @@
+"""What is true of every history, as laws with tags. Pure functions; each raises ``AssertionError`` with the law's tag.
+
+Tests check them over many programs and orders of completion, and ``doctor`` over a person's journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from romancy_nb.core import events as ev
+from romancy_nb.core.replay import Numbered
+
+__all__ = ["LAWS", "check_history"]
+
+_OF_CALLS = frozenset(
+    {
+        *ev.DELIVERED,
+        ev.ATTEMPT_STARTED,
+        ev.ATTEMPT_FAILED,
+        ev.ATTEMPT_ABANDONED,
+        ev.OUTCOME_RECORDED,
+        ev.LATE_OUTCOME,
+        ev.CALL_CANCELLED,
+        ev.TIMER_CANCELLED,
+    }
+)
+_KIND_OF = {
+    ev.ACTIVITY_COMPLETED: ev.ACTIVITY_SCHEDULED,
+    ev.ACTIVITY_FAILED: ev.ACTIVITY_SCHEDULED,
+    ev.CALL_CANCELLED: ev.ACTIVITY_SCHEDULED,
+    ev.TIMER_FIRED: ev.TIMER_STARTED,
+    ev.TIMER_CANCELLED: ev.TIMER_STARTED,
+}
+
+
+def i0_begins_with_start(rows: Sequence[Numbered]) -> None:
+    """A history begins with run_started, has it once, and its numbers rise by one."""
+    assert rows and rows[0][1].kind == ev.RUN_STARTED, "I0: the first row is not run_started"
+    for (before, _), (seq, event) in zip(rows, rows[1:], strict=False):
+        assert event.kind != ev.RUN_STARTED, f"I0: a second run_started at {seq}"
+        assert seq == before + 1, f"I0: row {seq} follows row {before}"
+
+
+def i1_outcomes_have_intents(rows: Sequence[Numbered]) -> None:
+    """Every outcome, attempt and cancellation belongs to an earlier intent of its kind."""
+    intents: dict[str, str] = {}
+    for seq, event in rows:
+        if event.kind in ev.INTENTS:
+            intents[event.call] = event.kind
+        elif event.kind in _OF_CALLS:
+            assert event.call in intents, f"I1: row {seq} ({event.kind}) belongs to no earlier intent ({event.call})"
+            wanted = _KIND_OF.get(event.kind)
+            assert wanted in {None, intents[event.call]}, f"I1: row {seq} is a {event.kind} of a {intents[event.call]}"
+
+
+def i2_one_outcome_a_call(rows: Sequence[Numbered]) -> None:
+    """A call has at most one delivered outcome, unless a resume declared the first one void; a cancelled call has none."""
+    settled: dict[str, int] = {}
+    for seq, event in rows:
+        if event.kind == ev.RUN_RESUMED and event.meta and event.meta.get("void_from") is not None:
+            void = event.meta["void_from"]
+            settled = {call: at for call, at in settled.items() if at < void}
+        elif event.kind in ev.DELIVERED or event.kind in {ev.CALL_CANCELLED, ev.TIMER_CANCELLED}:
+            before = settled.get(event.call)
+            assert before is None, f"I2: call {event.call} was settled by row {before} and again by row {seq}"
+            settled[event.call] = seq
+
+
+def i3_nothing_after_the_end(rows: Sequence[Numbered]) -> None:
+    """After the run's end nothing is delivered and nothing asked for, until it is resumed."""
+    end: int | None = None
+    for seq, event in rows:
+        if event.kind in ev.RUN_ENDS:
+            assert end is None, f"I3: the run ends at row {end} and again at row {seq}"
+            end = seq
+        elif event.kind == ev.RUN_RESUMED:
+            end = None
+        elif event.kind in ev.DELIVERED or event.kind in ev.INTENTS:
+            assert end is None, f"I3: row {seq} ({event.kind}) comes after the run's end at row {end}"
+
+
+def i4_a_place_stands_once(rows: Sequence[Numbered]) -> None:
+    """No two intents have the same place."""
+    places: dict[str, int] = {}
+    for seq, event in rows:
+        if event.kind in ev.INTENTS:
+            assert event.call not in places, f"I4: place {event.call} stands at row {places[event.call]} and at row {seq}"
+            places[event.call] = seq
+
+
+def i5_the_clock_never_goes_back(rows: Sequence[Numbered]) -> None:
+    """What is delivered is not older than what was delivered before; only reused outcomes keep their old times."""
+    clock = 0
+    for seq, event in rows:
+        if event.kind in ev.DELIVERED:
+            reused = bool(event.meta and event.meta.get("reused"))
+            assert reused or event.at >= clock, f"I5: row {seq} takes the clock back from {clock} to {event.at}"
+            clock = max(clock, event.at)
+
+
+def i6_equal_calls_are_counted(rows: Sequence[Numbered]) -> None:
+    """Kind, name, inputs and occurrence together stand once."""
+    keys: dict[tuple[str, str, str, int], int] = {}
+    for seq, event in rows:
+        if event.kind in ev.INTENTS:
+            key = (event.kind, event.name, event.digest, int((event.meta or {}).get("occurrence", 0)))
+            assert key not in keys, f"I6: rows {keys[key]} and {seq} are the same occurrence of {event.name}"
+            keys[key] = seq
+
+
+def i7_one_record_answers_once(rows: Sequence[Numbered]) -> None:
+    """No two calls of a run are answered by the same recorded call."""
+    origins: dict[tuple[int, int], int] = {}
+    for seq, event in rows:
+        reused = (event.meta or {}).get("reused") if event.kind in ev.INTENTS else None
+        if reused:
+            origin = (reused[0], reused[1])
+            assert origin not in origins, f"I7: rows {origins[origin]} and {seq} are both answered by {origin}"
+            origins[origin] = seq
+
+
+LAWS = (
+    i0_begins_with_start,
+    i1_outcomes_have_intents,
+    i2_one_outcome_a_call,
+    i3_nothing_after_the_end,
+    i4_a_place_stands_once,
+    i5_the_clock_never_goes_back,
+    i6_equal_calls_are_counted,
+    i7_one_record_answers_once,
+)
+"""All of them, in order of their tags."""
+
+
+def check_history(rows: Sequence[Numbered]) -> None:
+    """Check all laws on the history of one run.
+
+    Raises:
+        AssertionError: the tag of the first law that does not hold, and where.
+    """
+    for law in LAWS:
+        law(rows)

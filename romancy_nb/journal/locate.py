@@ -1,0 +1,72 @@
+"""Where the journal is (D4).
+
+In this order: what ``$ROMANCY_JOURNAL`` says; the nearest ``.romancy/`` from the notebook's folder upwards, up to the
+root of the repository it lies in; else a new ``.romancy/`` in that folder. Decided once, when the package is first
+used: two cells of one notebook must not end up with two journals because a cell changed the working directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["FILE", "FOLDER", "VARIABLE", "Location", "find_journal"]
+
+VARIABLE: Final = "ROMANCY_JOURNAL"
+FOLDER: Final = ".romancy"
+FILE: Final = "journal.duckdb"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a journal is, or will be.
+
+    Attributes:
+        path: the file, absolute; or the URL as it stands, for a shared journal.
+        new: True when nothing is there yet.
+        why: one clause for people: what made it this one.
+    """
+
+    path: Path | str
+    new: bool
+    why: str
+
+
+def find_journal(start: Path | None, env: Mapping[str, str]) -> Location:
+    """Find the journal for a notebook in the folder *start* (None: the working directory).
+
+    Reads the file system, changes nothing. Folders above *start* are searched only inside a repository (something
+    called ``.git`` marks its root): a ``.romancy/`` in the home directory must not swallow every project below it.
+    """
+    named = env.get(VARIABLE, "").strip()
+    if named:
+        return _named(named)
+    here = (start if start is not None else Path.cwd()).absolute()
+    for folder in _searched(here):
+        candidate = folder / FOLDER
+        if candidate.is_dir():
+            why = "this folder's" if folder == here else f"found in {folder}"
+            return Location(candidate / FILE, not (candidate / FILE).exists(), why)
+    return Location(here / FOLDER / FILE, True, "new in this folder")
+
+
+def _named(named: str) -> Location:
+    why = f"named by ${VARIABLE}"
+    if "://" in named:
+        return Location(named, False, why)
+    path = Path(named).expanduser().absolute()
+    if path.is_dir():  # a folder is a natural thing to name; the file in it is meant
+        path = path / FILE
+    return Location(path, not path.exists(), why)
+
+
+def _searched(here: Path) -> list[Path]:
+    """*here* and, when it lies in a repository, the folders above it up to the repository's root."""
+    above: list[Path] = []
+    for folder in (here, *here.parents):
+        above.append(folder)
+        if (folder / ".git").exists():
+            return above
+    return [here]

@@ -1,0 +1,352 @@
+"""The journal in a DuckDB file.
+
+How a turn is written: all its events are rows of one table, appended and flushed by DuckDB's native appender. In
+autocommit mode that flush is one transaction with one fdatasync, all or nothing. Only a turn that brings something to
+be kept apart (a binary part, a long text) begins and commits explicitly, which costs 0.3 ms more.
+
+Whose file it is: ours from ``acquire`` to ``release`` (see ``locking.py``). When anything goes wrong in between, the
+connection is closed and opened anew by whatever needs it next; DuckDB's state after a failed write is not worth
+guessing about (X5).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from romancy_nb import clock
+from romancy_nb.errors import JournalDamaged, JournalError, NotJournalable, RomancyError
+from romancy_nb.journal import migrate, rows, sql
+from romancy_nb.journal.heads import HeadIndex
+from romancy_nb.journal.locking import FileLock
+from romancy_nb.journal.protocol import Batch, Head, Row, Table
+from romancy_nb.journal.reading import answer
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["DuckDBJournal"]
+
+_REMEMBERED: Final = 4096  # digests of payloads that are known to be stored
+_RETRY_FOREIGN: Final = 0.05
+_open: weakref.WeakSet[DuckDBJournal] = weakref.WeakSet()
+
+
+class DuckDBJournal:
+    """One journal file. Implements :class:`romancy_nb.journal.protocol.Journal`; used from one thread."""
+
+    def __init__(self, path: str | os.PathLike[str], *, holder: Mapping[str, Any] | None = None) -> None:
+        """Nothing is opened or created before ``acquire``.
+
+        Args:
+            path: the file. Symbolic links are followed, so that two names of one file are one journal.
+            holder: facts about this process for those who find the file busy: pid, notebook, since.
+        """
+        self._path = Path(os.path.realpath(Path(path).expanduser()))
+        facts: dict[str, Any] = {
+            "pid": os.getpid(),
+            "since": clock.from_us(clock.now_us()).isoformat(timespec="seconds"),
+        }
+        facts.update(holder or {})
+        self._lock = FileLock(self._path, facts)
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._appender: Any = None
+        self._apart: Any = None  # the appender of stored_payloads
+        self._heads = HeadIndex(self._ask)
+        self._stored: OrderedDict[tuple[str, bool], None] = OrderedDict()
+        self._left_at: tuple[Any, ...] | None = None  # what the file looked like when we let go
+        self._queries = sql.queries("duckdb")
+        _open.add(self)
+
+    # -- holding -----------------------------------------------------------------------------------------------------
+
+    @property
+    def where(self) -> str:
+        """The path, for messages."""
+        return str(self._path)
+
+    @property
+    def held(self) -> bool:
+        """True between ``acquire`` and ``release``."""
+        return self._lock.held
+
+    def acquire(self, wait: float | None) -> bool:
+        """Take the file, waiting up to *wait* seconds (None: for ever); make or migrate it when needed.
+
+        Returns True when somebody else may have written since the last ``release``.
+
+        Raises:
+            JournalBusy: it is still held elsewhere; the message names the holder.
+            JournalNewer, NotAJournal, JournalDamaged, JournalUnwritable: what they say.
+            JournalError: another object in this process has it.
+        """
+        if self.held:
+            return False
+        deadline = None if wait is None else clock.monotonic() + wait
+        migrate.prepare_folder(self._path)
+        while True:
+            left = None if deadline is None else max(0.0, deadline - clock.monotonic())
+            self._lock.take(left)
+            try:
+                foreign = self._look() != self._left_at or self._left_at is None
+                self._open(check=foreign)
+            except migrate.HeldByDuckDB:
+                # a shell that knows nothing of our lock has it: give way to others while we wait for that one
+                self._close()
+                self._lock.give_back()
+                if deadline is not None and clock.monotonic() >= deadline:
+                    raise
+                time.sleep(_RETRY_FOREIGN)
+                continue
+            except BaseException:
+                self._close()
+                self._lock.give_back()
+                raise
+            if foreign:
+                self._heads.stale = True
+                self._stored.clear()
+            return foreign
+
+    def release(self) -> None:
+        """Close the file and let go of it. Harmless when not held."""
+        if not self.held:
+            return
+        try:
+            self._close()
+            self._left_at = self._look()
+        finally:
+            self._lock.give_back()
+
+    def wanted(self) -> bool:
+        """True when another process waits for the file and we have had it for a tenth of a second. One ``os.stat``."""
+        return self.held and self._lock.wanted()
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def commit(self, batch: Batch) -> None:
+        """Write *batch* durably, all or nothing.
+
+        Its fences are not looked at: while we hold the file nobody takes a run over.
+
+        Raises:
+            JournalUnwritable, JournalDamaged, JournalError: it may or may not be in; ask ``committed`` (X5).
+            NotJournalable: a text in it cannot be stored (half a surrogate pair); it is not in.
+        """
+        if not batch.rows:
+            return
+        encoded = [rows.encode(row, batch.turn) for row in batch.rows]
+        try:
+            connection = self._use()
+            apart = self._to_store(batch.rows)
+            if not apart:
+                self._appender.append_rows(encoded)
+                self._appender.flush()
+            else:
+                connection.execute("begin")
+                if self._apart is None:
+                    self._apart = connection.appender("romancy.stored_payloads")
+                self._apart.append_rows(apart)
+                self._apart.flush()
+                self._appender.append_rows(encoded)
+                self._appender.flush()
+                connection.execute("commit")
+        except BaseException as error:
+            self._drop()
+            if isinstance(error, RomancyError) or not isinstance(error, Exception):
+                raise
+            if "surrogate" in str(error):
+                raise NotJournalable(f"A text cannot be stored because it is not valid Unicode: {error}") from error
+            raise migrate.explain(error, self._path, "writing") from error
+        for digest, _, _, packing, _ in apart:
+            self._remember(digest, packing == rows.TEXT)
+        self._heads.follow(batch.rows)
+
+    def committed(self, turn: int) -> bool:
+        """Did the batch with this turn number get in?"""
+        return bool(self._ask("turn", (str(turn),)))
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def heads(self, instances: Sequence[str]) -> dict[str, Head]:
+        """The newest run of each of *instances* that exists."""
+        return self._heads.newest(instances)
+
+    def runs(self, instance: str) -> list[Head]:
+        """All runs of *instance*, oldest first."""
+        return self._heads.of_instance(instance)
+
+    def unfinished(self) -> list[Head]:
+        """The newest run of every instance whose newest run has not ended."""
+        return self._heads.unfinished()
+
+    def moved(self, epochs: Mapping[int, int]) -> set[int]:
+        """Which of the runs in *epochs* (run key -> my epoch) were taken up by somebody else since."""
+        heads = self._heads.of_runs(epochs)
+        return {run for run, head in heads.items() if head.epoch > epochs[run]}
+
+    def load(self, run: int, *, parts: bool = True) -> list[Row]:
+        """The history of *run* in order. With *parts* false, binary parts come described, without their data.
+
+        Raises:
+            JournalDamaged: a payload that an event refers to is not there.
+        """
+        found = self._ask("history", (run,))
+        texts, binary = rows.references([body for _, _, body in found], parts=parts)
+        long_texts = self._texts(texts) if texts else {}
+        data = self._parts(binary) if binary else {}
+        return rows.decode(run, found, long_texts, data if parts else None)
+
+    def part(self, digest: str) -> bytes:
+        """The data of one binary part.
+
+        Raises:
+            JournalDamaged: it is not there.
+        """
+        return self._parts({digest})[digest]
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
+        """Answer one read-only statement over the public views, which need no schema in front.
+
+        Raises:
+            JournalError: it would write, it is not one statement, or DuckDB cannot answer it; the message says which.
+        """
+        return answer(self._use(), sql, parameters)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _use(self) -> duckdb.DuckDBPyConnection:
+        """The open connection; opened anew after a failure."""
+        if self._connection is None:
+            if not self.held:
+                raise JournalError(f"The journal {self._path} is not held: acquire() comes first.")
+            self._open(check=False)
+        assert self._connection is not None
+        return self._connection
+
+    def _open(self, *, check: bool) -> None:
+        import duckdb
+
+        if not migrate.check_header(self._path):
+            migrate.create(self._path)
+            check = True
+        try:
+            self._connection = duckdb.connect(str(self._path), config=migrate.CONFIG)
+            if check:
+                migrate.apply_migrations(self._connection, self._path)
+            self._appender = self._connection.appender("romancy.history_rows")
+        except duckdb.Error as error:
+            self._close()
+            raise migrate.explain(error, self._path, "opening") from error
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        """Close the connection, if there is one; what DuckDB says at this point is of no use to anybody."""
+        # the appenders first: one that lives keeps the database open behind a closed connection
+        self._appender = self._apart = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.close()
+
+    def _drop(self) -> None:
+        """After a failure: close, and remember nothing that may not be so."""
+        for appender in (self._apart, self._appender):
+            if appender is not None:
+                with suppress(Exception):
+                    appender.clear()  # or its destructor would try to write the rest
+        self._close()
+        self._heads.forget()
+        self._stored.clear()
+
+    def _ask(self, name: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        import duckdb
+
+        connection = self._use()
+        try:
+            return connection.execute(self._queries[name], list(parameters)).fetchall()
+        except duckdb.Error as error:
+            self._drop()
+            raise migrate.explain(error, self._path, "reading") from error
+
+    def _to_store(self, batch: Sequence[Row]) -> list[tuple[str, str, int, str, bytes]]:
+        """The rows for stored_payloads that *batch* needs: each content once, and nothing that is stored already."""
+        new: dict[tuple[str, bool], rows.Stored] = {}
+        for item in rows.stored(batch):
+            key = (item.digest, item.text)
+            if key in self._stored:
+                self._stored.move_to_end(key)
+            elif key not in new or new[key].data is None:
+                new[key] = item
+        if not new:
+            return []
+        for known in self._ask("known", ([digest for digest, _ in new],)):
+            if new.pop(known, None) is not None:
+                self._remember(*known)
+        packed = []
+        for item in new.values():
+            if item.data is None:
+                raise JournalError(
+                    f"A payload names the part {item.digest}, whose data is neither given nor in {self._path}."
+                )
+            packed.append(rows.pack(item, item.data))
+        return packed
+
+    def _remember(self, digest: str, text: bool) -> None:
+        self._stored[digest, text] = None
+        self._stored.move_to_end((digest, text))
+        if len(self._stored) > _REMEMBERED:
+            self._stored.popitem(last=False)
+
+    def _texts(self, digests: set[str]) -> dict[str, str]:
+        found: dict[str, str] = dict(self._ask("texts", (sorted(digests),)))
+        self._complete(digests, found)
+        return found
+
+    def _parts(self, digests: set[str]) -> dict[str, bytes]:
+        found = {digest: rows.unpack(packing, data) for digest, packing, data in self._ask("parts", (sorted(digests),))}
+        self._complete(digests, found)
+        return found
+
+    def _complete(self, wanted: set[str], found: Mapping[str, Any]) -> None:
+        if missing := wanted - found.keys():
+            raise JournalDamaged(f"The journal {self._path} refers to payload {min(missing)}, which it does not hold.")
+
+    def _look(self) -> tuple[Any, ...]:
+        """What the file looks like from outside. ``stat`` does not open it (D1)."""
+        seen: list[Any] = []
+        for path in (self._path, Path(f"{self._path}.wal")):
+            try:
+                stat = path.stat()
+            except OSError:
+                seen.append(None)
+            else:
+                seen.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        return tuple(seen)
+
+    def _abandon(self) -> None:
+        """In a forked child: never touch the parent's database, not even by collecting it as garbage."""
+        for thing in (self._appender, self._apart, self._connection):
+            if thing is not None and sys.implementation.name == "cpython":
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))  # its destructor would write a checkpoint
+        self._appender = self._apart = self._connection = None
+        self._heads.forget()
+        self._left_at = None
+
+
+def _after_fork() -> None:
+    for journal in list(_open):
+        journal._abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,20 @@
+"""What all tests share: each has a journal of its own and leaves none behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh journal, connected on first use and disconnected at the end."""
+    import romancy_nb as rn
+
+    path = tmp_path / "journal.duckdb"
+    monkeypatch.setenv("ROMANCY_JOURNAL", str(path))
+    rn.disconnect()
+    yield path
+    rn.disconnect()

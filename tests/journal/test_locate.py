@@ -1,0 +1,59 @@
+"""Where the journal is (D4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from romancy_nb.journal.locate import find_journal
+
+
+def test_the_variable_wins_over_everything(tmp_path: Path) -> None:
+    (tmp_path / ".romancy").mkdir()
+    found = find_journal(tmp_path, {"ROMANCY_JOURNAL": str(tmp_path / "mine.duckdb")})
+    assert found.path == tmp_path / "mine.duckdb"
+    assert found.new
+    assert "ROMANCY_JOURNAL" in found.why
+
+
+def test_a_folder_in_the_variable_means_the_file_in_it(tmp_path: Path) -> None:
+    assert find_journal(None, {"ROMANCY_JOURNAL": str(tmp_path)}).path == tmp_path / "journal.duckdb"
+
+
+def test_a_url_in_the_variable_stays_a_url() -> None:
+    assert find_journal(None, {"ROMANCY_JOURNAL": "postgresql://h/db"}).path == "postgresql://h/db"
+
+
+def test_the_nearest_folder_upwards_inside_the_repository(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".romancy").mkdir()
+    (tmp_path / ".romancy" / "journal.duckdb").write_bytes(b"x")
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    found = find_journal(deep, {})
+    assert (found.path, found.new) == (tmp_path / ".romancy" / "journal.duckdb", False)
+    (tmp_path / "a" / ".romancy").mkdir()
+    found = find_journal(deep, {})
+    assert (found.path, found.new) == (tmp_path / "a" / ".romancy" / "journal.duckdb", True)
+
+
+def test_nothing_above_the_repository_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / ".romancy").mkdir()
+    project = tmp_path / "project"
+    (project / ".git").mkdir(parents=True)
+    assert find_journal(project, {}).path == project / ".romancy" / "journal.duckdb"
+
+
+def test_outside_a_repository_only_the_folder_itself_counts(tmp_path: Path) -> None:
+    (tmp_path / ".romancy").mkdir()
+    folder = tmp_path / "loose"
+    folder.mkdir()
+    found = find_journal(folder, {})
+    assert (found.path, found.new) == (folder / ".romancy" / "journal.duckdb", True)
+
+
+def test_without_a_notebook_the_working_directory_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_journal(None, {"ROMANCY_JOURNAL": "  "}).path == tmp_path / ".romancy" / "journal.duckdb"
+    assert not (tmp_path / ".romancy").exists()
