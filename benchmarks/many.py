@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 
@@ -23,10 +24,17 @@ def main() -> None:
     def three(name: int) -> int:
         return step(step(step(name)))
 
+    @rn.workflow
+    async def three_async(name: int) -> int:
+        return await step.aio(await step.aio(await step.aio(name)))
+
     three(-1)
 
-    def all_of_them() -> None:
-        for handle in [three.start(name) for name in range(COUNT)]:
+    async def together() -> None:
+        await asyncio.gather(*[three_async(name) for name in range(COUNT)])
+
+    def started() -> None:
+        for handle in [three.start(name) for name in range(2 * COUNT, 3 * COUNT)]:
             handle.result()
 
     def one_by_one() -> None:
@@ -34,17 +42,18 @@ def main() -> None:
             three(name)
 
     print(f"{COUNT} workflows of three steps")
-    together = COUNT / seconds(all_of_them)
-    print(f"  {'romancy_nb, started together':<44} {together:8.0f} workflows/s")
-    print(f"  {'romancy_nb, one call after the other (200)':<44} {200 / seconds(one_by_one):8.0f} workflows/s")
+    fastest = COUNT / seconds(lambda: asyncio.run(together()))
+    print(f"  {'romancy_nb, awaited together':<50} {fastest:8.0f} workflows/s")
+    print(f"  {'romancy_nb, started in a loop (each durable first)':<50} {COUNT / seconds(started):8.0f} workflows/s")
+    print(f"  {'romancy_nb, one call after the other (200)':<50} {200 / seconds(one_by_one):8.0f} workflows/s")
     rival = dbos(where)
     if rival is not None:
         their_step = rival.step(name="their_step")(lambda number: number + 1)
         their_three = rival.workflow(name="their_three")(lambda name: their_step(their_step(their_step(name))))
         rival.launch()
         theirs = 200 / seconds(lambda: [their_three(name) for name in range(200)])
-        print(f"  {'DBOS on SQLite, one call after the other (200)':<44} {theirs:8.0f} workflows/s")
-        ratio("romancy_nb (together) / DBOS", together / theirs, ">= 10")
+        print(f"  {'DBOS on SQLite, one call after the other (200)':<50} {theirs:8.0f} workflows/s")
+        ratio("romancy_nb (together) / DBOS", fastest / theirs, ">= 10")
         rival.destroy()
     rn.disconnect()
     shutil.rmtree(where)

@@ -100,6 +100,7 @@ def _ls(options: argparse.Namespace) -> int:
             found = rn.instances(status=options.status, workflow=options.workflow)
         except ValueError as problem:
             options.usage.error(str(problem))
+            raise
         rows = _instances_as_rows(rn, found)
     if options.status:  # what the journal calls running may be interrupted to those who look
         rows = [row for row in rows if row["status"] == options.status]

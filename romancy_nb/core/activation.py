@@ -13,18 +13,19 @@ The laws, tested under these names in tests/core:
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import heapq
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from romancy_nb.core import events as ev
+from romancy_nb.core.calls import CallFuture
 from romancy_nb.core.commands import ActivityCommand, Delivery, Ended, OpenCall, OpenTimer, Outcome, Report
 from romancy_nb.core.context import Ambient
 from romancy_nb.core.events import Event
-from romancy_nb.core.loop import Path, Timer, WorkflowFuture, WorkflowLoop, WorkflowTask
+from romancy_nb.core.loop import WorkflowLoop
 from romancy_nb.core.replay import Call, History, Kept, Key, Numbered, Pool, delivered
+from romancy_nb.core.tasks import Timer, WorkflowFuture, WorkflowTask
 from romancy_nb.core.undertaker import Undertaker
 from romancy_nb.errors import HistoryMismatch, RunPutDown
 from romancy_nb.payloads.payload import NULL, Payload
@@ -35,26 +36,7 @@ Body = Callable[[Ambient], Coroutine[Any, Any, Payload]]
 """Makes the coroutine of the workflow: it runs the user's function and returns the encoded result."""
 
 
-class CallFuture(WorkflowFuture):
-    """The future of one activity call; knows its place in history and whose it is."""
-
-    def __init__(self, execution: Execution, place: str, owner: Path, command: ActivityCommand) -> None:
-        WorkflowFuture.__init__(self, loop=execution.loop)
-        self.execution = execution
-        self.place = place
-        self.owner = owner
-        self.command = command
-        self.occurrence = 0
-        self.call: Call | None = None
-
-    # only tasks wait for it, and those know themselves whose they are
-    add_done_callback = asyncio.Future.add_done_callback
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        cancelled = super().cancel(msg)
-        if cancelled:
-            self.execution.call_cancelled(self)
-        return cancelled
+_CANCELLED = frozenset({ev.CALL_CANCELLED, ev.TIMER_CANCELLED})
 
 
 class Execution:
@@ -76,7 +58,7 @@ class Execution:
         start = self._history.start
         facts = start.meta or {}
         self._clock = int(facts.get("clock", start.at))
-        self.loop = WorkflowLoop(now=self._clock / 1_000_000)
+        self.loop = WorkflowLoop(now=self._clock / 1_000_000)  # type: ignore[abstract]  # the rest of it is set by name
         self.ambient = Ambient(
             self.loop,
             instance_id=start.call,
@@ -86,6 +68,7 @@ class Execution:
         )
         self.loop.ambient = self.ambient
         self.loop.awaited = lambda: bool(self._calls or self._timers)
+        self.loop.on_unordered = self._unordered
         self.loop.on_timer = self._timer_started
         self.loop.on_timer_cancelled = self._timer_cancelled
         self.ambient.schedule = self._schedule
@@ -101,6 +84,7 @@ class Execution:
         self._mismatch: HistoryMismatch | None = None
         self._present = 0
         self._report = Report()
+        self._unordered_from = 0
         self._occurrences: dict[tuple[str, str, str], int] = {}
         self._calls: dict[str, CallFuture] = {}
         self._timers: dict[str, tuple[Timer, int]] = {}
@@ -374,6 +358,16 @@ class Execution:
             self._report.rows.append(row)
         elif not call.cancelled:
             self._part(self._history.cancelled_otherwise(call))
+
+    def _unordered(self, begins: bool) -> None:
+        """Put the cancellations of a step that has no order of its own in the order of their places (C4)."""
+        rows = self._report.rows
+        if begins:
+            self._unordered_from = len(rows)
+            return
+        where = [i for i in range(self._unordered_from, len(rows)) if rows[i].kind in _CANCELLED]
+        for i, row in zip(where, sorted((rows[i] for i in where), key=lambda row: row.call), strict=True):
+            rows[i] = row
 
     def _answer_reused(self) -> None:
         """Deliver what earlier runs answer, first in the old history first, before anything new may happen (R4)."""

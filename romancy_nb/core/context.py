@@ -21,7 +21,8 @@ from uuid import UUID
 
 from greenlet import getcurrent, greenlet
 
-from romancy_nb.core.loop import WorkflowFuture, WorkflowLoop, user_frame, user_line
+from romancy_nb.core.loop import WorkflowLoop, user_frame, user_line
+from romancy_nb.core.tasks import WorkflowFuture
 from romancy_nb.errors import RunPutDown, UnawaitedCall, WrongPlace
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ STANDING: list[greenlet] = []
 """Code that swallows every RunPutDown for ever. It is never resumed; kept here, since collecting it would resume it (X3)."""
 
 
-class WorkflowGreenlet(greenlet):
+class WorkflowGreenlet(greenlet):  # type: ignore[misc]
     """Runs ``def`` workflow code, so that a call can wait without a coroutine."""
 
     ambient: Ambient
@@ -248,7 +249,7 @@ class Ambient:
 
 
 def _waits_to_start(call: Coroutine[Any, Any, Any]) -> bool:
-    return inspect.getcoroutinestate(call) == inspect.CORO_CREATED  # type: ignore[arg-type]
+    return inspect.getcoroutinestate(call) == inspect.CORO_CREATED
 
 
 def _line(code: CodeType | None, instruction: int) -> str:

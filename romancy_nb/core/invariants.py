@@ -6,6 +6,7 @@ Tests check them over many programs and orders of completion, and ``doctor`` ove
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.replay import Numbered
@@ -36,7 +37,7 @@ _KIND_OF = {
 def i0_begins_with_start(rows: Sequence[Numbered]) -> None:
     """A history begins with run_started, has it once, and its numbers rise by one."""
     assert rows and rows[0][1].kind == ev.RUN_STARTED, "I0: the first row is not run_started"
-    for (before, _), (seq, event) in zip(rows, rows[1:], strict=False):
+    for (before, _), (seq, event) in pairwise(rows):
         assert event.kind != ev.RUN_STARTED, f"I0: a second run_started at {seq}"
         assert seq == before + 1, f"I0: row {seq} follows row {before}"
 
@@ -84,7 +85,9 @@ def i4_a_place_stands_once(rows: Sequence[Numbered]) -> None:
     places: dict[str, int] = {}
     for seq, event in rows:
         if event.kind in ev.INTENTS:
-            assert event.call not in places, f"I4: place {event.call} stands at row {places[event.call]} and at row {seq}"
+            assert event.call not in places, (
+                f"I4: place {event.call} stands at row {places[event.call]} and at row {seq}"
+            )
             places[event.call] = seq
 
 

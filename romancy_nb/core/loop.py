@@ -36,24 +36,24 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import Context, copy_context
-from types import FrameType, FunctionType, MethodType
+from contextvars import Context
+from types import FrameType, MethodType
 from typing import Any, NoReturn
 
 from romancy_nb.core import ordering
+from romancy_nb.core.tasks import PLAIN, Handle, Path, Registers, Timer, WorkflowFuture, WorkflowTask
 from romancy_nb.errors import RunPutDown, WrongPlace
 
 __all__ = ["Path", "Timer", "WorkflowFuture", "WorkflowLoop", "WorkflowTask", "user_line"]
 
 log = logging.getLogger("romancy_nb")
 
-ROUNDS = 100_000
+ROUNDS = 10_000
 """How many rounds of ready callbacks one rest takes, while something outside is awaited."""
 POLLS = 64
 """How often callbacks that schedule themselves get their turn before one rest."""
 
 _current_task = asyncio.tasks.current_task
-_PLAIN = (FunctionType, MethodType)
 
 
 def _is_ours(frame: FrameType) -> bool:
@@ -75,121 +75,6 @@ def user_line(depth: int = 1) -> tuple[str, int]:
     return (frame.f_code.co_filename, frame.f_lineno) if frame else ("?", 0)
 
 
-class _Registers:
-    """Part of futures and tasks: remembers which task added a plain callback, so that what it creates is its own (C3)."""
-
-    registered: list[tuple[Any, Path]] | None = None
-
-    def add_done_callback(self, fn: Any, *, context: Context | None = None) -> None:
-        if type(fn) in _PLAIN:
-            loop: WorkflowLoop = self.get_loop()  # type: ignore[attr-defined]
-            if self.registered is None:
-                self.registered = []
-            self.registered.append((fn, loop.here()))
-        super().add_done_callback(fn, context=context)  # type: ignore[misc]
-
-    def owner_of(self, fn: Any) -> Path | None:
-        return next((path for known, path in self.registered or () if known == fn), None)
-
-
-class WorkflowFuture(_Registers, Future[Any]):  # type: ignore[misc]
-    """A future of the loop. It hashes by its creation number, so sets of futures iterate alike on replay (C4)."""
-
-    def __init__(self, *, loop: WorkflowLoop) -> None:
-        self.number = loop.next_number()
-        Future.__init__(self, loop=loop)
-
-    def __hash__(self) -> int:
-        return self.number
-
-
-class WorkflowTask(_Registers, asyncio.Task[Any]):  # type: ignore[misc]
-    """A task of the loop, with its place among the others.
-
-    Attributes:
-        number: counts the tasks of the run in creation order, the same on every version of Python.
-        path: where it stands, such as ``0.2.1``: child 1 of child 2 of the root task ``0``.
-    """
-
-    def __init__(
-        self, coro: Any, *, loop: WorkflowLoop, path: Path, number: int, name: str | None, context: Context | None
-    ) -> None:
-        self.number = number
-        self.path = path
-        asyncio.Task.__init__(self, coro, loop=loop, name=name or f"task {path.text}", context=context)
-
-    def __hash__(self) -> int:
-        return self.number
-
-
-class Path:
-    """Where a task stands. Shared by a task and the transparent helper tasks inside it."""
-
-    __slots__ = ("children", "drawn", "ordinal", "prefix", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.prefix = text + ":"
-        self.drawn = 0
-        self.ordinal = 0
-        self.children = 0
-
-    def child(self) -> Path:
-        self.children += 1
-        return Path(f"{self.text}.{self.children - 1}")
-
-    def place(self) -> str:
-        """Take the place of the next call of this task."""
-        ordinal = self.ordinal
-        self.ordinal = ordinal + 1
-        return self.prefix + str(ordinal)
-
-
-class _Handle(asyncio.Handle):
-    """A ready callback that remembers whose it is, so that what it creates belongs to that task (C3)."""
-
-    __slots__ = ("owner",)
-
-    def __init__(self, callback: Any, args: Any, loop: WorkflowLoop, context: Context | None, owner: Path) -> None:
-        # what asyncio.Handle.__init__ does, without its look for debug mode: this is the hottest line of the loop
-        self._context = copy_context() if context is None else context
-        self._loop: Any = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
-        self.owner = owner
-
-
-class Timer(asyncio.TimerHandle):
-    """A durable timer: ``place`` names it in history, ``delay`` is in seconds."""
-
-    __slots__ = ("delay", "owner", "place")
-
-    def __init__(
-        self,
-        when: float,
-        callback: Any,
-        args: Any,
-        loop: WorkflowLoop,
-        context: Context | None,
-        owner: Path,
-        delay: float,
-    ) -> None:
-        super().__init__(when, callback, args, loop, context)
-        self.owner = owner
-        self.delay = delay
-        self.place = owner.place()
-
-    def cancel(self) -> None:
-        # not TimerHandle.cancel: that tells a loop with a heap; and our hook must hear of it once
-        if not self._cancelled:
-            loop: Any = self._loop
-            asyncio.Handle.cancel(self)
-            loop.on_timer_cancelled(self)
-
-
 class WorkflowLoop(asyncio.AbstractEventLoop):
     """An event loop for one execution of one run.
 
@@ -200,6 +85,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         awaited: does the run wait for something outside? Then polling code has to rest.
         on_timer: called with each new ``Timer``.
         on_timer_cancelled: called with a ``Timer`` that the code no longer waits for.
+        on_unordered: called with True when tasks begin to be cancelled in no order, with False once the step has ended: what
+            was asked for between is to be put in the order of its places.
         on_refused: called when dead code asks for something once more; raises RunPutDown.
         ambient: set by the owner of the loop; how code on it finds its run.
     """
@@ -214,11 +101,13 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.awaited: Callable[[], bool] = lambda: False
         self.on_timer: Callable[[Timer], None] = lambda timer: None
         self.on_timer_cancelled: Callable[[Timer], None] = lambda timer: None
+        self.on_unordered: Callable[[bool], None] = lambda begins: None
         self.on_refused: Callable[[], NoReturn] = _refused
         self.generators: list[Any] = []
         self._ready: deque[Any] = deque()
         self._polls: deque[Any] = deque()
         self._callback: Any = None
+        self._unordered_from = -1
         self._owner = self.root
         self._number = 0
         self._tasks_made = 0
@@ -268,6 +157,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                     handle._context.run(handle._callback, *handle._args)
                 except BaseException as error:
                     self._broke(error, handle)
+                if self._unordered_from >= 0:
+                    self._order()
                 if self.dead:
                     ready.clear()
                     polls.clear()
@@ -284,6 +175,21 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             self.escaped = self.escaped or error
             return
         self.call_exception_handler({"message": f"Exception in callback {handle._callback!r}", "exception": error})
+
+    def in_no_order(self) -> None:
+        """The running step cancels tasks in an order that means nothing: they get their turn in creation order (C4)."""
+        if self._unordered_from < 0:
+            self._unordered_from = len(self._ready)
+            self.on_unordered(True)
+
+    def _order(self) -> None:
+        ready, since = self._ready, self._unordered_from
+        self._unordered_from = -1
+        woken = [i for i in range(since, len(ready)) if type(_task_of(ready[i])) is WorkflowTask]
+        handles = sorted((ready[i] for i in woken), key=lambda handle: _task_of(handle).number)
+        for i, handle in zip(woken, handles, strict=True):
+            ready[i] = handle
+        self.on_unordered(False)
 
     def next_number(self) -> int:
         self._number += 1
@@ -303,25 +209,25 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self.now
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
         task = _current_task(self)
         owner = task.path if type(task) is WorkflowTask else self._owner
         ready = self._ready
-        if type(callback) in _PLAIN:
-            if args and isinstance(args[0], _Registers):
+        if type(callback) in PLAIN:
+            if args and isinstance(args[0], Registers):
                 owner = args[0].owner_of(callback) or owner
             elif type(callback) is MethodType and callback == self._callback:
                 ready = self._polls  # it schedules itself: it gets its turn when all else is done
-        handle = _Handle(callback, args, self, context, owner)
+        handle = Handle(callback, args, self, context, owner)
         ready.append(handle)
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self.now + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:  # type: ignore[override]
         if self.dead:
             self.on_refused()
         delay = round(when - self.now, 6)
@@ -433,10 +339,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         file, line = user_line(2)
         raise WrongPlace(f"{file}:{line} uses {what} in workflow code. Workflow code must be repeatable: {cure}.")
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
         self._refuse("loop.call_soon_threadsafe", "do the work of other threads in an activity and await that")
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:  # type: ignore[override]
         self._refuse("a thread or executor (asyncio.to_thread, run_in_executor)", "make the function an activity")
 
     def run_forever(self) -> NoReturn:
@@ -451,7 +357,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def close(self) -> None:
         self._refuse("loop.close", "return from the workflow instead")
 
-    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]
         self._refuse("a signal handler", "wait for an event or an activity")
 
     def remove_signal_handler(self, sig: int) -> bool:
@@ -482,6 +388,10 @@ _WRAP_FUTURE = asyncio.futures.wrap_future.__code__
 
 def _refused() -> NoReturn:
     raise RunPutDown
+
+
+def _task_of(handle: Any) -> Any:
+    return getattr(handle._callback, "__self__", None)
 
 
 def _never(generator: Any) -> None:

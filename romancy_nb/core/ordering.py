@@ -56,7 +56,7 @@ def is_as_completed(code: CodeType) -> bool:
 
 def identity(coro: Any) -> int:
     """Return what stands for *coro*: itself, or the awaitable object that ``ensure_future`` wrapped in it."""
-    frame = getattr(coro, "cr_frame", None)
+    frame = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None)  # gi: up to 3.11
     if frame is not None and frame.f_code.co_name == "_wrap_awaitable":
         return id(frame.f_locals.get("awaitable"))
     return id(coro)

@@ -248,17 +248,18 @@ class Pool:
         self._taken: set[tuple[int, int]] = set()
         for age, (run, rows) in enumerate(runs):
             calls, deliveries = _collect(_without_void(rows))
-            clock, clocks = 0, {}
+            clock = 0
+            clocks: dict[int, int] = {}
             for seq, event in deliveries:
                 clock = max(clock, event.at)
                 clocks[seq] = clock
             for place, call in calls.items():
-                seq = _answer(call)
-                if seq is None:
+                answer = _answer(call)
+                if answer is None:
                     continue
-                at = clocks.get(seq, clock)
+                at = clocks.get(answer, clock)
                 origin = tuple((call.intent.meta or {}).get("reused", (run, call.seq)))
-                kept = Kept(run, call, (at, -age, seq), (origin[0], origin[1]))
+                kept = Kept(run, call, (at, -age, answer), (origin[0], origin[1]))
                 self._by_place.setdefault(place, []).append(kept)
                 self._by_key.setdefault(call.key, []).append(kept)
         self._size = sum(len(kept) for kept in self._by_key.values())
@@ -276,7 +277,8 @@ class Pool:
     def take(self, place: str, key: Key, code: Callable[[], str]) -> Kept | None:
         """Return the recorded call that answers this one, or None. Each recorded call answers once."""
         here = [kept for kept in self._by_place.get(place, ()) if kept.call.key[:3] == key[:3]]
-        for kept in (*here, *self._by_key.get(key, ())):
+        candidates: list[Kept] = [*here, *self._by_key.get(key, ())]
+        for kept in candidates:
             if kept.origin in self._taken:
                 continue
             if key[0] == ev.ACTIVITY_SCHEDULED and kept.call.intent.code != code():

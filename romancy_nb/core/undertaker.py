@@ -34,7 +34,7 @@ PATIENCE = 100
 """How many refused requests in a row are taken for clean-up."""
 
 
-class _Grave(greenlet):
+class _Grave(greenlet):  # type: ignore[misc]
     """Where coroutines are closed, so that one that cannot be closed can be left."""
 
 

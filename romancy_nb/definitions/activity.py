@@ -9,12 +9,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from romancy_nb.core.commands import ActivityCommand, Outcome
 from romancy_nb.core.context import Ambient, ambient
 from romancy_nb.definitions import registry
-from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts, Context
+from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts, Context, TakesContext
 from romancy_nb.definitions.fingerprint import fingerprint
 from romancy_nb.definitions.options import ActivityOptions, RetryPolicy
 from romancy_nb.definitions.signature import Signature
@@ -25,20 +25,21 @@ __all__ = ["Activity", "Bound", "activity", "as_activity"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 
-class Bound(Generic[R]):
+class Bound(Generic[R_co]):
     """An activity with its arguments, called later: what ``rn.gather`` takes (C2)."""
 
-    def __init__(self, target: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(self, target: Callable[..., R_co], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._target, self._args, self._kwargs = target, args, kwargs
 
-    def __call__(self) -> R:
+    def __call__(self) -> R_co:
         return self._target(*self._args, **self._kwargs)
 
 
-class Activity(Generic[P, R]):
+class Activity(Generic[P, R_co]):
     """A function whose result is journaled. Made by ``@rn.activity``.
 
     In a ``def`` workflow a call blocks and returns the value; in an ``async def`` workflow it is awaited, whatever colour
@@ -51,7 +52,7 @@ class Activity(Generic[P, R]):
         options: retry policy, timeout and the rest.
     """
 
-    def __init__(self, function: Callable[..., R], name: str | None, options: ActivityOptions) -> None:
+    def __init__(self, function: Callable[..., R_co], name: str | None, options: ActivityOptions) -> None:
         self.name = name or registry.name_of(function)
         self.function = function
         self.options = options
@@ -64,20 +65,20 @@ class Activity(Generic[P, R]):
         self.__romancy_function__ = function
         registry.register("activity", self.name, self)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         found = ambient()
         if found is None:
-            return self._plain(args, kwargs)
+            return cast(R_co, self._plain(args, kwargs))
         if found.dead:
             found.check()
         if found.is_sync():
-            return cast(R, self._in_def(found, args, kwargs))
-        return cast(R, self._in_async(found, args, kwargs))
+            return cast(R_co, self._in_def(found, args, kwargs))
+        return cast(R_co, self._in_async(found, args, kwargs))
 
     @overload
     def aio(self: Activity[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
     @overload
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
     def aio(self, *args: Any, **kwargs: Any) -> Any:
         """Call it in an ``async def`` workflow: returns a coroutine, also when the activity is a ``def`` function."""
         found = ambient()
@@ -88,7 +89,7 @@ class Activity(Generic[P, R]):
     @overload
     def sync(self: Activity[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
-    def sync(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def sync(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     def sync(self, *args: Any, **kwargs: Any) -> Any:
         """Call it in a ``def`` workflow: blocks and returns the value, also when the activity is ``async def``."""
         found = ambient()
@@ -97,7 +98,11 @@ class Activity(Generic[P, R]):
         result = self._plain(args, kwargs)
         return asyncio.run(cast(Coroutine[Any, Any, Any], result)) if self.signature.is_async else result
 
-    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Bound[R]:
+    @overload
+    def bind(self: Activity[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Bound[T]: ...
+    @overload
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Bound[R_co]: ...
+    def bind(self, *args: Any, **kwargs: Any) -> Bound[Any]:
         """Return the call without making it, for ``rn.gather``.
 
         >>> rn.gather(reserve.bind("a"), reserve.bind("b"))  # doctest: +SKIP
@@ -180,7 +185,7 @@ class Activity(Generic[P, R]):
         finally:
             ACTIVITY.reset(token)
 
-    def __get__(self, instance: object, owner: type | None = None) -> Activity[P, R]:
+    def __get__(self, instance: object, owner: type | None = None) -> Activity[P, R_co]:
         if instance is not None:
             raise DefinitionError(
                 f"Activity {self.name} is a method. Make it a module-level function and hand it what it needs as arguments: "
@@ -227,13 +232,13 @@ class ActivityDecorator(Protocol):
     """``rn.activity(...)`` with options: wraps a function."""
 
     @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Activity[P, R]: ...
+    def __call__(self, function: TakesContext[P, R], /) -> Activity[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> Activity[P, R]: ...
 
 
 @overload
-def activity(function: Callable[Concatenate[Context, P], R], /) -> Activity[P, R]: ...
+def activity(function: TakesContext[P, R], /) -> Activity[P, R]: ...
 @overload
 def activity(function: Callable[P, R], /) -> Activity[P, R]: ...
 @overload

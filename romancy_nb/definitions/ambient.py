@@ -7,10 +7,10 @@ through which definitions start workflows without knowing the engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
 from uuid import uuid4
 
 from romancy_nb.core.context import Ambient, ambient
@@ -27,11 +27,13 @@ __all__ = [
     "Handle",
     "Launcher",
     "Request",
+    "TakesContext",
     "context",
     "launcher",
     "use_launcher",
 ]
 
+P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -121,6 +123,16 @@ class Context:
         return f"<Context {self.workflow_name} {self.instance_id} run {self.run}>"
 
 
+class TakesContext(Protocol[P, T_co]):
+    """A function that wants the context: its first parameter is *named* ``ctx``.
+
+    Type-checkers go by the name as the runtime does. ``Callable[Concatenate[Context, P], T]`` would not do: every function
+    whose first parameter is ``object``, ``Any`` or not annotated fits that as well, and would lose that parameter.
+    """
+
+    def __call__(self, ctx: Context, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
+
+
 def context() -> Context:
     """Return the context of the workflow or activity that is running here.
 
@@ -170,12 +182,12 @@ class Handle(Protocol[T_co]):
     @property
     def workflow_name(self) -> str: ...
     def result(self, timeout: float | None = None) -> T_co: ...
-    def __await__(self) -> Any: ...
+    def __await__(self) -> Generator[Any, None, T_co]: ...
     def history(self) -> Any: ...
     def steps(self) -> Any: ...
     def runs(self) -> Any: ...
     def timeline(self) -> Any: ...
-    def resume(self) -> Any: ...
+    def resume(self) -> Handle[T_co]: ...
 
 
 class Launcher(Protocol):
@@ -183,12 +195,15 @@ class Launcher(Protocol):
 
     def start(self, request: Request) -> Handle[Any]:
         """Start (or find) the instance in the background."""
+        ...
 
     def run(self, request: Request) -> Any:
         """Start (or find) it, wait for it here, show it, and return the result."""
+        ...
 
     def run_async(self, request: Request) -> Coroutine[Any, Any, Any]:
         """The same for ``await``."""
+        ...
 
 
 _launcher: Callable[[], Launcher] | None = None

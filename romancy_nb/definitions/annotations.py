@@ -60,6 +60,7 @@ class Field:
         name: of the parameter.
         annotation: as it was resolved; ANY without one. Of ``*args`` it is a tuple's, of ``**kwargs`` a dict's.
         secret: by its name or its annotation: never journaled (D5).
+        keywords: it is ``**kwargs``.
         free: nothing to check.
         exact: the plain type that needs no check, or None.
     """
@@ -67,6 +68,7 @@ class Field:
     name: str
     annotation: Any
     secret: bool = False
+    keywords: bool = False
     free: bool = field(init=False)
     exact: type | None = field(init=False)
     _check: Callable[[Any], Any] | None = field(init=False, default=None)

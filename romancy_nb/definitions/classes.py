@@ -63,8 +63,8 @@ def spell(annotation: Any, classes: list[type]) -> str:
         if is_users_class(annotation):
             classes.append(annotation)
         return annotation.__qualname__
-    name = getattr(annotation, "__name__", None)
-    return name if isinstance(name, str) else _plain(annotation)
+    known = getattr(annotation, "__name__", None)
+    return known if isinstance(known, str) else _plain(annotation)
 
 
 def _plain(value: Any) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeGuard
 
 from romancy_nb.errors import CannotRestore, DefinitionError, NotJournalable, TerminalError
 
@@ -62,7 +62,7 @@ class _Options:
             raise self.refuse(name, f"seconds {'above 0' if above_zero else 'from 0 up'}{more}")
 
 
-def _number(value: object) -> bool:
+def _number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

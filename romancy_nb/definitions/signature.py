@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
 import sys
+import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ __all__ = ["Inputs", "Signature"]
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-_dump_text = json.JSONEncoder(separators=(",", ":")).encode
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +158,14 @@ class Signature:
         hints, complete = _hints(self.function)
         fields = {}
         for name, parameter in self.parameters.items():
-            annotation = hints.get(name, ANY)
-            secret = is_secret(name, None) or _is_secret_type(annotation)
+            annotation: Any = hints.get(name, ANY)
+            secret = is_secret(name, None if annotation is ANY else annotation)
             if annotation is not ANY and parameter.kind is Parameter.VAR_POSITIONAL:
-                annotation = tuple[annotation, ...]
+                annotation = types.GenericAlias(tuple, (annotation, ...))
             elif annotation is not ANY and parameter.kind is Parameter.VAR_KEYWORD:
                 unpacked = typing.get_origin(annotation) is typing.Unpack
-                annotation = typing.get_args(annotation)[0] if unpacked else dict[str, annotation]
-            fields[name] = Field(name, annotation, secret)
+                annotation = typing.get_args(annotation)[0] if unpacked else types.GenericAlias(dict, (str, annotation))
+            fields[name] = Field(name, annotation, secret, parameter.kind is Parameter.VAR_KEYWORD)
         self._result = hints.get("return", ANY)
         self._annotations = {name: each.annotation for name, each in fields.items()}
         if complete:
@@ -239,22 +239,29 @@ class Signature:
             NotJournalable: one that no codec can keep.
         """
         fields = self.fields
+        secrets: dict[str, Any] = {}
         for name, value in arguments.items():
-            kind = type(value)
-            if fields[name].secret or not (kind is int or kind is bool or (kind is str and value.isascii())):
+            if fields[name].secret or (type(value) not in _PLAIN and _has_secret(value, fields[name])):
+                secrets, arguments = self._without_secrets(arguments)
                 break
-            each = fields[name]
-            if not (each.free or kind is each.exact):
-                break
-        else:
-            return Inputs(Payload(_dump_text(arguments)), canonical_digest(arguments))
-        return self._encode_slowly(arguments, fields)
+        payload = encode_fields(arguments, self._annotations, redacted=secrets, what=self.what)
+        return Inputs(payload, canonical_digest(arguments), secrets)
 
-    def _encode_slowly(self, arguments: dict[str, Any], fields: dict[str, Field]) -> Inputs:
-        secrets = {name: value for name, value in arguments.items() if fields[name].secret or is_secret(name, value)}
-        kept = {name: value for name, value in arguments.items() if name not in secrets}
-        payload = encode_fields(kept, self._annotations, redacted=tuple(secrets), what=self.what)
-        return Inputs(payload, canonical_digest(kept), secrets)
+    def _without_secrets(self, arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Part the secrets from the rest; one in ``**kwargs`` goes by "kwargs.api_key"."""
+        secrets: dict[str, Any] = {}
+        kept: dict[str, Any] = {}
+        for name, value in arguments.items():
+            each = self.fields[name]
+            if each.keywords and not each.secret:
+                hidden = {key: inner for key, inner in value.items() if is_secret(key, type(inner))}
+                secrets.update({f"{name}.{key}": inner for key, inner in hidden.items()})
+                kept[name] = {key: inner for key, inner in value.items() if key not in hidden}
+            elif each.secret or _has_secret(value, each):
+                secrets[name] = value
+            else:
+                kept[name] = value
+        return secrets, kept
 
     # -- an intent ---------------------------------------------------------------------------------------------------------
 
@@ -275,12 +282,12 @@ class Signature:
         values, redacted = decode_fields(payload, self._annotations, what=self.what)
         for name in redacted:
             if secrets is None or name not in secrets:
-                raise CannotRestore(
-                    f"{_capital(self.what)} was called with the secret `{name}`, which is never journaled, and the process "
-                    f"that had it is gone. Read it from the environment inside the function "
-                    f'(`os.environ["{name.upper()}"]`) and leave the parameter out.'
-                )
-            values[name] = secrets[name]
+                raise self._secret_is_gone(name.rpartition(".")[2])
+            outer, _, inner = name.partition(".")
+            if inner:
+                values[outer] = {**values.get(outer, {}), inner: secrets[name]}
+            else:
+                values[name] = secrets[name]
         if not values.keys() <= self.parameters.keys() or not values.keys() >= self._required:
             raise self._outgrown(values)
         return ((), values) if self._by_name_only else self._spread(values)
@@ -352,6 +359,13 @@ class Signature:
         said = " and ".join(problems) or "cannot be called like this"
         return WrongArguments(f"{_capital(self.what)} {said}. It is called as {self.text}.")
 
+    def _secret_is_gone(self, name: str) -> CannotRestore:
+        return CannotRestore(
+            f"{_capital(self.what)} was called with the secret `{name}`, which is never journaled, and the process that had "
+            f'it is gone. Read it from the environment inside the function (`os.environ["{name.upper()}"]`) and leave the '
+            "parameter out."
+        )
+
     def _outgrown(self, values: dict[str, Any]) -> CannotRestore:
         gone = [name for name in values if name not in self.parameters]
         missing = sorted(self._required - values.keys())
@@ -416,13 +430,11 @@ def _hints(function: Any) -> tuple[dict[str, Any], bool]:
     return hints, complete
 
 
-def _is_secret_type(annotation: Any) -> bool:
-    """``SecretStr``, ``SecretBytes``, ``Secret[…]``, also where None or a default is allowed beside them."""
-    kinds = [annotation, typing.get_origin(annotation), *typing.get_args(annotation)]
-    return any(
-        isinstance(kind, type) and kind.__module__ == "pydantic.types" and kind.__name__.startswith("Secret")
-        for kind in kinds
-    )
+def _has_secret(value: Any, parameter: Field) -> bool:
+    """Whether a value is a secret by its type, or has one among the keywords that it is."""
+    if parameter.keywords:
+        return any(is_secret(key, type(inner)) for key, inner in value.items())
+    return is_secret("", type(value))
 
 
 def _capital(text: str) -> str:

@@ -161,7 +161,7 @@ def uses_of(node: Definition, outside: set[str], skip: Callable[[ast.expr], bool
     """
     around = list(_around(node, skip))
     chains: set[tuple[str, ...]] = set()
-    body = [node.body] if isinstance(node, ast.Lambda) else node.body
+    body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else [*node.body]
     for tree in body:
         chains.update(chain for chain in _chains(tree) if chain[0] in outside)
     for tree in around:

@@ -71,7 +71,7 @@ _SECRET, _LARGE, _NONE = Digest(None, " (a secret)"), Digest(None, " (over 1 MB)
 def digest_of(name: str, value: Any) -> Digest:
     """Return the digest of *value*, which the code calls *name*, or why it has none."""
     try:
-        if is_secret(_last_word(name), value):
+        if is_secret(_last_word(name), type(value)):
             return _SECRET
         if _room(value, LARGEST) < 0:
             return _LARGE
@@ -113,7 +113,7 @@ def _size(value: Any) -> int | None:
     for name in ("nbytes", "estimated_size", "memory_usage"):
         found = getattr(value, name, None)
         try:
-            size = found() if callable(found) else found
+            size: Any = found() if callable(found) else found
             if size is not None:
                 return int(size if isinstance(size, (int, float)) else size.sum())
         except Exception:

@@ -6,13 +6,13 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from romancy_nb.core.activation import Body
 from romancy_nb.core.context import Ambient, ambient
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.activity import Activity
-from romancy_nb.definitions.ambient import ACTIVITY, Context, Handle, Request, launcher
+from romancy_nb.definitions.ambient import ACTIVITY, Context, Handle, Request, TakesContext, launcher
 from romancy_nb.definitions.fingerprint import Fingerprint, fingerprint
 from romancy_nb.definitions.options import WorkflowOptions
 from romancy_nb.definitions.signature import Inputs, Signature
@@ -23,12 +23,16 @@ __all__ = ["Workflow", "as_workflow", "workflow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
+
+New = bool | Literal["always"]
+"""Another instance of the same call: see ``Workflow.start``."""
 
 _RESERVED = {"instance_id", "new", "redo"}
 
 
-class Workflow(Generic[P, R]):
+class Workflow(Generic[P, R_co]):
     """A durable function. Made by ``@rn.workflow``.
 
     Calling it runs it here, shows its timeline and returns the result (``await`` it when it is ``async def``). The same
@@ -40,7 +44,7 @@ class Workflow(Generic[P, R]):
         options: of the decorator.
     """
 
-    def __init__(self, function: Callable[..., R], name: str | None, options: WorkflowOptions) -> None:
+    def __init__(self, function: Callable[..., R_co], name: str | None, options: WorkflowOptions) -> None:
         self.name = name or registry.name_of(function)
         self.function = function
         self.options = options
@@ -58,33 +62,50 @@ class Workflow(Generic[P, R]):
         self.__romancy_function__ = function
         registry.register("workflow", self.name, self)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         self._refuse_inside()
         request = self.request(args, kwargs, site=_site())
         if self.signature.is_async:
-            return cast(R, launcher().run_async(request))
-        return cast(R, launcher().run(request))
+            return cast(R_co, launcher().run_async(request))
+        return cast(R_co, launcher().run(request))
 
     @overload
     def start(self: Workflow[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
     @overload
-    def start(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
+    def start(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R_co]: ...
+    # With an option the arguments go unchecked: a ParamSpec cannot be extended by keywords. Each option is required in one
+    # overload, so that a wrong call without options fits none of them.
     @overload
     def start(
-        self, *args: Any, instance_id: str | None, new: Any = False, redo: Sequence[str] = (), **kwargs: Any
-    ) -> Handle[Any]: ...
+        self: Workflow[P, Coroutine[Any, Any, T]],
+        *args: Any,
+        instance_id: str | None,
+        new: New = False,
+        redo: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> Handle[T]: ...
     @overload
     def start(
-        self, *args: Any, new: bool | Literal["always"], redo: Sequence[str] = (), **kwargs: Any
-    ) -> Handle[Any]: ...
+        self, *args: Any, instance_id: str | None, new: New = False, redo: Sequence[str] = (), **kwargs: Any
+    ) -> Handle[R_co]: ...
     @overload
-    def start(self, *args: Any, redo: Sequence[str], **kwargs: Any) -> Handle[Any]: ...
+    def start(
+        self: Workflow[P, Coroutine[Any, Any, T]], *args: Any, new: New, redo: Sequence[str] = (), **kwargs: Any
+    ) -> Handle[T]: ...
+    @overload
+    def start(self, *args: Any, new: New, redo: Sequence[str] = (), **kwargs: Any) -> Handle[R_co]: ...
+    @overload
+    def start(
+        self: Workflow[P, Coroutine[Any, Any, T]], *args: Any, redo: Sequence[str], **kwargs: Any
+    ) -> Handle[T]: ...
+    @overload
+    def start(self, *args: Any, redo: Sequence[str], **kwargs: Any) -> Handle[R_co]: ...
     def start(
         self,
         *args: Any,
-        instance_id: str | None = None,
-        new: bool | Literal["always"] = False,
-        redo: Sequence[str] = (),
+        instance_id: Any = None,
+        new: Any = False,
+        redo: Any = (),
         **kwargs: Any,
     ) -> Handle[Any]:
         """Run it in the background.
@@ -106,11 +127,24 @@ class Workflow(Generic[P, R]):
         self._refuse_inside()
         return launcher().start(self.request(args, kwargs, instance_id=instance_id, new=new, redo=redo, site=_site()))
 
+    @overload
+    def run(
+        self: Workflow[P, Coroutine[Any, Any, T]],
+        *args: Any,
+        instance_id: str | None = None,
+        new: New = False,
+        redo: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> T: ...
+    @overload
+    def run(
+        self, *args: Any, instance_id: str | None = None, new: New = False, redo: Sequence[str] = (), **kwargs: Any
+    ) -> R_co: ...
     def run(
         self,
         *args: Any,
         instance_id: str | None = None,
-        new: bool | Literal["always"] = False,
+        new: New = False,
         redo: Sequence[str] = (),
         **kwargs: Any,
     ) -> Any:
@@ -124,7 +158,7 @@ class Workflow(Generic[P, R]):
         kwargs: dict[str, Any],
         *,
         instance_id: str | None = None,
-        new: bool | Literal["always"] = False,
+        new: New = False,
         redo: Sequence[str] = (),
         site: str = "",
     ) -> Request:
@@ -181,13 +215,13 @@ class WorkflowDecorator(Protocol):
     """``rn.workflow(...)`` with options: wraps a function."""
 
     @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Workflow[P, R]: ...
+    def __call__(self, function: TakesContext[P, R], /) -> Workflow[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> Workflow[P, R]: ...
 
 
 @overload
-def workflow(function: Callable[Concatenate[Context, P], R], /) -> Workflow[P, R]: ...
+def workflow(function: TakesContext[P, R], /) -> Workflow[P, R]: ...
 @overload
 def workflow(function: Callable[P, R], /) -> Workflow[P, R]: ...
 @overload

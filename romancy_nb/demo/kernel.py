@@ -52,6 +52,7 @@ class KernelRun:
         self._failure: Exception | None = None
         self._started = threading.Event()
         self._client.on_notebook_start = lambda **_: self._started.set()
+        self._words: list[str] = []
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         self._thread = threading.Thread(target=self._execute, args=(cwd, dict(env)), name="notebook", daemon=True)
         self._thread.start()
@@ -96,6 +97,7 @@ class KernelRun:
             self.kill()  # again and again: it may only just be starting
             self._thread.join(0.1)
         self.kill()
+        self._last_words()
         self._said.close()
 
     def failure(self) -> str | None:
@@ -112,6 +114,7 @@ class KernelRun:
 
     def _last_words(self) -> str:
         """What the kernel's process wrote to its standard error, the end of it."""
-        self._said.seek(0)
-        lines = self._said.read().decode("utf-8", "replace").strip().splitlines()
-        return "Its last words:\n" + "\n".join(lines[-15:]) if lines else ""
+        if not self._said.closed:
+            self._said.seek(0)
+            self._words = self._said.read().decode("utf-8", "replace").strip().splitlines()[-15:]
+        return "\n".join(["Its last words:", *self._words]) if self._words else ""

@@ -43,7 +43,7 @@ EFFECTS: Final = {
 _FIELDS = {"time", "effect", "order", "amount", "key", "answer"}
 _MAX_BODY = 64 * 1024
 _MAX_TEXT = 200
-_LOCK_PATIENCE = 5.0  # s; a service whose owner was just killed needs a moment to notice
+_LOCK_PATIENCE = 3.0  # s; a service whose owner was just killed needs a moment to notice
 
 
 class Refused(Exception):
@@ -191,6 +191,7 @@ def _amount(value: object) -> float | None:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # of five, the default, the sixth of a burst of clients was refused
 
     def __init__(self, ledger: Ledger, latency: float) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

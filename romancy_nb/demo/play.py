@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from romancy_nb.demo.kernel import KernelRun
 
-__all__ = ["DEFAULT_DIRECTORY", "KILL_AFTER", "play"]
+__all__ = ["DEFAULT_DIRECTORY", "KILL_AFTER", "play", "prepare"]
 
 DEFAULT_DIRECTORY: Final = "romancy-demo"
 KILL_AFTER: Final = 17
@@ -58,7 +58,7 @@ def play(directory: Path, *, kill_after: int = KILL_AFTER) -> int:
     """Play the demo in *directory* and print the report. Returns the exit code."""
     _need_jupyter()
     directory = directory.absolute()
-    _prepare(directory)
+    prepare(directory)
     with _ended_by_signals():
         service = LedgerService(directory / "ledger.jsonl")
         try:
@@ -76,7 +76,7 @@ def _need_jupyter() -> None:
         )
 
 
-def _prepare(directory: Path) -> None:
+def prepare(directory: Path) -> None:
     """Make *directory* ready: new, empty, or an earlier demo, which is moved aside and not deleted."""
     try:
         if directory.exists() and any(directory.iterdir()):
@@ -221,11 +221,14 @@ class _Play:
         return 1
 
     def _say_what_is_left(self) -> None:
-        folder = self._directory
-        print(f"\nTo look at, in {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}:")
+        folder, journal = (
+            path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+            for path in (self._directory, self._journal)
+        )
+        print(f"\nTo look at, in {folder}:")
         print("  quickstart.ipynb          as the second kernel executed it; Run All in Jupyter: nothing happens again")
         print("  quickstart-killed.ipynb   as the kill left it")
-        print("  .romancy/journal.duckdb   romancy-nb ls --journal FILE")
+        print(f"  .romancy/journal.duckdb   the journal: romancy-nb ls --journal {journal}")
 
 
 class _Progress:

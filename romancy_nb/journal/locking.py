@@ -26,7 +26,6 @@ import os
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +45,7 @@ _LONGEST_PAUSE: Final = 0.02
 _RING_EVERY: Final = 0.05
 _WINDOWS_BYTE: Final = 0x7FFF0000  # msvcrt locks a byte range; far behind the text, so that others can read it
 
-_claimed: weakref.WeakValueDictionary[str, FileLock] = weakref.WeakValueDictionary()
+_claimed: dict[str, FileLock] = {}  # strong: who is dropped without give_back holds the file still, and is named
 _claiming = threading.Lock()
 
 if sys.platform == "win32":  # pragma: no cover - exercised on Windows only

@@ -31,6 +31,7 @@ def _greet() -> None:
     """Print the journal's path in full, what it holds and which runs wait for somebody (D4, R15)."""
     from romancy_nb.errors import RomancyError
     from romancy_nb.runtime import launch
+    from romancy_nb.runtime.instance import Instance
 
     threading.Thread(target=_warm_up, name="romancy warm-up", daemon=True).start()
     try:
@@ -45,7 +46,7 @@ def _greet() -> None:
         print(f"romancy_nb: journal {where.path} (new)")
         return
     print(f"romancy_nb: journal {where.path} ({count} instance{'s' if count != 1 else ''})")
-    statuses = {head.instance: launch.Instance(engine, head.instance, head.workflow).status for head in heads[:10]}
+    statuses = {head.instance: Instance(engine, head.instance, head.workflow).status for head in heads[:10]}
     for head in heads[:10]:
         if statuses[head.instance] in {"interrupted", "paused", "stuck"}:
             print(f"  {statuses[head.instance]}: {head.workflow} {head.instance}; call {head.workflow} again to go on")

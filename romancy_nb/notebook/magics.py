@@ -91,7 +91,7 @@ def _words(line: str) -> list[tuple[int, str]]:
 
 
 @magics_class
-class RomancyMagics(Magics):  # type: ignore[misc]
+class RomancyMagics(Magics):
     """``%%romancy_activity`` and ``%%romancy_workflow``."""
 
     @no_var_expand
@@ -108,7 +108,7 @@ class RomancyMagics(Magics):  # type: ignore[misc]
             raise UsageError("%%romancy_activity takes options only; the functions are in the cell.")
         given: dict[str, Any] = {}
         for name, text in parsed.options.items():
-            value = text if name in {"delivery", "reuse"} else self._value(text)
+            value: Any = text if name in {"delivery", "reuse"} else self._value(text)
             given["retry" if name == "retries" else name] = (
                 RetryPolicy(max_attempts=value) if name == "retries" else value
             )
@@ -132,9 +132,8 @@ class RomancyMagics(Magics):  # type: ignore[misc]
                 f"%%romancy_workflow {parsed.name}: a cell whose body is itself the workflow is not part of this version. Leave "
                 "the name out and write a function, or use --run to run it at once."
             )
-        options = WorkflowOptions(
-            **({"on_failure": parsed.options["on_failure"]} if "on_failure" in parsed.options else {})
-        )
+        given: dict[str, Any] = {name: text for name, text in parsed.options.items() if name == "on_failure"}
+        options = WorkflowOptions(**given)
         made = self._define(
             "romancy_workflow", line, cell, lambda function: as_workflow(function, None, options), "workflows"
         )
@@ -159,19 +158,25 @@ class RomancyMagics(Magics):  # type: ignore[misc]
         if "redo" in parsed.options:
             options["redo"] = [name for name in parsed.options["redo"].split(",") if name]
         text = f"__romancy_arguments__({parsed.call})"
-        namespace = self.shell.user_ns
         collect = {"__romancy_arguments__": lambda *args, **kwargs: (args, kwargs)}
-        args, kwargs = eval(compile(text, f"<--{parsed.mode}>", "eval"), {**namespace, **collect})
+        args, kwargs = eval(compile(text, f"<--{parsed.mode}>", "eval"), {**self._namespace, **collect})
         method = workflow.run if parsed.mode == "run" else workflow.start
         return method(*args, **options, **kwargs)
+
+    @property
+    def _namespace(self) -> dict[str, Any]:
+        """The notebook's variables."""
+        assert self.shell is not None
+        found: dict[str, Any] = self.shell.user_ns
+        return found
 
     def _value(self, text: str, *, word: bool = False) -> Any:
         """Evaluate *text* in the notebook; with *word*, what is no expression stands for itself (``--id order-7``)."""
         try:
             tree = ast.parse(text, mode="eval")
-            if word and any(isinstance(n, ast.Name) and n.id not in self.shell.user_ns for n in ast.walk(tree)):
+            if word and any(isinstance(n, ast.Name) and n.id not in self._namespace for n in ast.walk(tree)):
                 return text
-            return eval(compile(tree, "<magic>", "eval"), self.shell.user_ns)
+            return eval(compile(tree, "<magic>", "eval"), self._namespace)
         except (SyntaxError, NameError):
             if word:
                 return text

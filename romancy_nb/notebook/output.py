@@ -24,7 +24,7 @@ class Card:
         from IPython.display import display
 
         try:
-            display(instance.timeline()._repr_mimebundle_(), raw=True)
+            display(instance.timeline()._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
         except Exception as problem:
             # the timeline is never worth the result
             self.notice(f"(The timeline cannot be shown: {problem})")

@@ -22,7 +22,7 @@ def digest(value: Any) -> str:
 def _bytes(value: Any) -> bytes:
     if type(value) is dict and all(type(k) is str and type(v) in _PLAIN and k[:1] != "$" for k, v in value.items()):
         return _dump(value).encode()  # most calls
-    from romancy_nb.payloads.builtin import flatten
+    from romancy_nb.payloads.interim_builtin import flatten
 
     parts: list[Part] = []
     flat = flatten(value, "the value", parts)

@@ -1,22 +1,17 @@
-"""Values to payloads and back: ``encode``, ``decode``, ``canonical_digest``.
-
-JSON values stand as themselves. Everything else is one object with a ``"$type"`` that says how to rebuild it, or a
-``"$part"`` that points at bytes beside the document. What is decoded is equal to what was encoded and of the same type;
-the engine hands callers the decoded value in the live run too, so a replay sees what the live run saw.
-
-Opening a journal runs no code of the journal's: classes are looked up among those that are imported already, and only
-enums, dataclasses, pydantic models and named tuples are rebuilt.
-"""
+"""The public face of this room: ``encode``, ``decode``, ``canonical_digest``, and codecs of your own."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import inspect
+from typing import Any, Final
 
 from romancy_nb.errors import CannotRestore, NotJournalable
-from romancy_nb.payloads import builtin, canonical
-from romancy_nb.payloads.payload import Part, Payload, document
-from romancy_nb.payloads.registered import Codec, PickleCodec, register_codec
+from romancy_nb.payloads.canonical import digest as _digest
+from romancy_nb.payloads.payload import Payload
+from romancy_nb.payloads.plans import ANYTHING, plan_for
+from romancy_nb.payloads.registry import Codec, PickleCodec, register_class, register_codec
+from romancy_nb.payloads.text import NotText, deep_recursion, dumps, is_plain, loads
+from romancy_nb.payloads.tree import Changed, Lost, Plan, Reader, Unkept, Writer, type_name
 
 __all__ = [
     "ANY",
@@ -25,59 +20,163 @@ __all__ = [
     "canonical_digest",
     "decode",
     "encode",
+    "register_class",
     "register_codec",
 ]
 
-ANY: Any = Any
+ANY: Final = Any
+"""No annotation: the value describes itself."""
+
+_NO_ANNOTATION: Final = (Any, inspect.Signature.empty)
 
 
 def encode(value: Any, annotation: Any = ANY, *, what: str) -> Payload:
-    """Return *value* as a payload.
+    """Return *value* as it is journaled.
+
+    What ``decode`` makes of it is equal to *value* and of the same type, whatever *annotation* says; the annotation
+    only makes the JSON more readable, and lets classes be found that have no name at the top level of a module.
 
     Args:
-        value: anything that the codecs know.
-        annotation: kept for readers; the value describes itself.
-        what: names the value in errors, such as "the result of activity reserve".
+        value: what to keep.
+        annotation: the annotation of its place, such as a function's return annotation (resolved, not a string).
+        what: the value's name in errors: ``"the result of activity reserve"``.
 
     Raises:
-        NotJournalable: no codec knows it; the message names the path inside the value and the ways out.
+        NotJournalable: something in it cannot be kept; the message has the path to it and the ways out.
 
-    >>> encode({"a": (1, 2)}, what="x").text
-    '{"a":{"$type":"tuple","items":[1,2]}}'
+    Example::
+
+        encode({"at": date(2024, 5, 1)}, what="the result").text  # '{"at":{"$type":"date","value":"2024-05-01"}}'
     """
-    parts: list[Part] = []
+    plan = ANYTHING if annotation is Any else _plan(annotation)
     try:
-        plain = value if type(value) in {int, bool, type(None)} else builtin.flatten(value, what, parts)
-        return Payload(document(plain), tuple(parts))
-    except RecursionError:
-        raise NotJournalable(f"{what} is nested too deeply, or contains itself. Return plain, finite data.") from None
+        if plan is ANYTHING and is_plain(value):
+            return Payload(dumps(value))
+        out = Writer()
+        return Payload(dumps(plan.write(value, out)), tuple(out.parts))
+    except Unkept as error:
+        raise _refusal(error, what, value) from error.__cause__
+    except Exception:
+        # a text that JSON cannot hold, a stack that is full, or whatever the user's own properties raise: look closer
+        return _encode_with_care(value, plan, what)
+
+
+def _plan(annotation: Any) -> Plan:
+    return ANYTHING if annotation in _NO_ANNOTATION else plan_for(annotation)
+
+
+def _encode_with_care(value: Any, plan: Plan, what: str) -> Payload:
+    try:
+        with deep_recursion():
+            out = Writer()
+            try:
+                return Payload(dumps(plan.write(value, out)), tuple(out.parts))
+            except NotText:
+                out = Writer(careful=True)
+                return Payload(dumps(plan.write(value, out)), tuple(out.parts))
+    except Unkept as error:
+        raise _refusal(error, what, value) from error.__cause__
+    except Exception as error:
+        raise NotJournalable(f"{_opening(what)} cannot be journaled: {type(error).__name__}: {error}") from error
 
 
 def decode(payload: Payload, annotation: Any = ANY, *, what: str) -> Any:
-    """Return the value of *payload*.
+    """Return the value that ``encode`` wrote as *payload*.
+
+    Args:
+        payload: the document with its parts.
+        annotation: the annotation that it was written under; another one is tried through pydantic.
+        what: the value's name in errors.
 
     Raises:
-        CannotRestore: it needs a class or codec that is not here, or does not fit it any more.
+        CannotRestore: it does not fit what is defined here: a class or codec is missing, or a field has changed.
+
+    Example::
+
+        decode(Payload('{"$type":"tuple","items":[1,2]}'), what="the result")  # (1, 2)
     """
+    plan = ANYTHING if annotation is Any else _plan(annotation)
     try:
-        plain = json.loads(payload.text)
-        if type(plain) in {int, str, float, bool, type(None)}:
-            return plain
-        return builtin.restore(plain, payload.parts, annotation)
-    except CannotRestore as error:
-        raise CannotRestore(f"{what} cannot be restored: {error}") from error
-    except (ValueError, TypeError, KeyError, LookupError, AttributeError) as error:
-        raise CannotRestore(f"{what} cannot be restored: {type(error).__name__}: {error}") from error
+        return _read(payload, plan)
+    except RecursionError:
+        pass
+    except Exception as error:
+        return _evolved(payload, annotation, what, error)
+    try:
+        with deep_recursion():
+            return _read(payload, plan)
+    except Exception as error:
+        return _evolved(payload, annotation, what, error)
+
+
+def _read(payload: Payload, plan: Plan) -> Any:
+    text = payload.text
+    document = loads(text)
+    if plan is ANYTHING and '"$' not in text:
+        return document
+    return plan.read(document, Reader(payload.parts))
+
+
+def _evolved(payload: Payload, annotation: Any, what: str, error: Exception) -> Any:
+    """Restore a document whose class has changed since then as pydantic would; else raise CannotRestore."""
+    reason = f"{error}"
+    if isinstance(error, Changed):
+        try:
+            from pydantic import TypeAdapter
+
+            return TypeAdapter(annotation).validate_json(payload.text)
+        except Exception as refused:
+            reason = f"it was recorded under another annotation and does not fit {_shown(annotation)}: {refused}"
+    elif not isinstance(error, Lost):
+        reason = f"{type(error).__name__}: {error}"
+    raise CannotRestore(f"{_opening(what)} cannot be restored from the journal: {reason}.") from error
 
 
 def canonical_digest(value: Any) -> str:
-    """Return the digest of *value* in a canonical form: the same in every process and on every Python (A6).
+    """Return the digest by which two inputs count as the same (A6): ``"1:"`` and 32 hexadecimal digits.
+
+    Equal in every process and Python version; the order of dict keys and set elements does not count, types do
+    (``1``, ``1.0`` and ``True`` differ, and so do ``(1,)`` and ``[1]``). A frame counts by its columns, an array by
+    dtype, shape and bytes, an object by its class's name and its fields.
 
     Raises:
-        NotJournalable: it cannot be digested.
+        NotJournalable: something in it has no digest, with the path to it.
+
+    Example::
+
+        canonical_digest({"a": 1, "b": 2}) == canonical_digest({"b": 2, "a": 1})  # True
     """
     try:
-        return canonical.digest(value)
+        return _digest(value)
+    except Unkept as error:
+        raise _refusal(error, "the value", value, "has no digest") from error.__cause__
     except RecursionError:
-        raise NotJournalable("A value is nested too deeply, or contains itself, and has no digest.") from None
+        pass
+    try:
+        with deep_recursion():
+            return _digest(value)
+    except Unkept as error:
+        raise _refusal(error, "the value", value, "has no digest") from error.__cause__
 
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def _refusal(error: Unkept, what: str, value: Any, problem: str = "cannot be journaled") -> NotJournalable:
+    root = "result" if "result" in what else "inputs" if "input" in what else "value"
+    if error.is_cycle:
+        reason, remedy = "contains itself", "Break the cycle: refer by an id instead."
+        path = error.path if len(error.path) < 100 else error.path[:100] + "…"
+        return NotJournalable(f"{_opening(what)} {problem}: {root} ({type_name(value)}) {reason} at {root}{path}. {remedy}")
+    path = error.path if len(error.path) < 300 else error.path[:300] + "…"
+    return NotJournalable(
+        f"{_opening(what)} {problem}: {root}{path}, a {type_name(error.culprit)}, {error.reason}. {error.remedy}"
+    )
+
+
+def _opening(what: str) -> str:
+    return what[:1].upper() + what[1:]
+
+
+def _shown(annotation: Any) -> str:
+    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)

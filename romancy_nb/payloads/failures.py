@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from romancy_nb.errors import ActivityError, NotJournalable
-from romancy_nb.payloads import builtin
-from romancy_nb.payloads.classes import find_class, name_of
+from romancy_nb.payloads import interim_builtin as builtin
+from romancy_nb.payloads.interim_classes import find_class, name_of
 from romancy_nb.payloads.payload import Part, Payload, document
 
 __all__ = ["decode_failure", "encode_failure"]

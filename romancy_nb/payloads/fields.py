@@ -1,6 +1,6 @@
 """The arguments of a call as one payload: one JSON object, parameter name to value.
 
-Each value is encoded by its own annotation; binary parts of all of them are numbered through.
+Each value is encoded by its own annotation; the binary parts of all of them are numbered through.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def encode_fields(
-    values: Mapping[str, Any], annotations: Mapping[str, Any], *, redacted: Iterable[str] = (), what: str
+    values: dict[str, Any], annotations: Mapping[str, Any], *, redacted: Iterable[str] = (), what: str
 ) -> Payload:
     """Encode *values* as one JSON object.
 
@@ -35,7 +35,18 @@ def encode_fields(
 
     Raises:
         NotJournalable: a value that no codec can keep; the error names it.
+
+    >>> encode_fields({"prompt": "hi", "n": 2}, {}, redacted=["api_key"], what="activity ask").text
+    '{"prompt":"hi","n":2,"api_key":{"$redacted":"api_key"}}'
     """
+    for name, value in values.items():
+        kind = type(value)
+        simple = value.isascii() if kind is str else -(1 << 63) <= value < 1 << 63 if kind is int else kind is bool
+        if not simple or ((annotation := annotations.get(name, ANY)) is not kind and annotation is not ANY):
+            break
+    else:
+        if not redacted:
+            return Payload(_dump(values))
     texts: list[str] = []
     parts: list[Part] = []
     for name, value in values.items():
@@ -45,7 +56,7 @@ def encode_fields(
             text = _dump(_renumbered(json.loads(text), len(parts)))
         parts.extend(payload.parts)
         texts.append(f"{_dump(name)}:{text}")
-    texts.extend(f'{_dump(name)}:{{"{_REDACTED}":true}}' for name in redacted)
+    texts.extend(f"{_dump(name)}:{_dump({_REDACTED: name})}" for name in redacted)
     return Payload(f"{{{','.join(texts)}}}", tuple(parts))
 
 
@@ -57,31 +68,30 @@ def decode_fields(
     Raises:
         CannotRestore: a value does not fit its annotation any more, or this is no such payload.
     """
-    raw = json.loads(payload.text)
-    if type(raw) is not dict:
+    values = json.loads(payload.text)
+    if type(values) is not dict:
         raise CannotRestore(f"The journaled call of {what} is no JSON object: {payload.text[:60]}")
     redacted: tuple[str, ...] = ()
-    for name, value in raw.items():
+    for name, value in values.items():
         kind = type(value)
         annotation = annotations.get(name, ANY)
         if kind in _PLAIN and (annotation is kind or annotation is ANY):
             continue
-        if kind is dict and value == {_REDACTED: True}:
+        if kind is dict and value.keys() == {_REDACTED}:
             redacted = (*redacted, name)
             continue
-        raw[name] = decode(Payload(_dump(value), payload.parts), annotation, what=f"argument {name} of {what}")
+        values[name] = decode(Payload(_dump(value), payload.parts), annotation, what=f"argument {name} of {what}")
     for name in redacted:
-        del raw[name]
-    return raw, redacted
+        del values[name]
+    return values, redacted
 
 
 def _renumbered(document: Any, first: int) -> Any:
     """The document with its references to parts counted from *first*."""
     if isinstance(document, dict):
-        number = document.get(_PART)
         found = {key: _renumbered(value, first) for key, value in document.items()}
-        if type(number) is int:
-            found[_PART] = number + first
+        if type(found.get(_PART)) is int:
+            found[_PART] += first
         return found
     if isinstance(document, list):
         return [_renumbered(each, first) for each in document]

@@ -1,38 +1,72 @@
-"""Which inputs are secrets: by name, word by word, or by type (D5)."""
+"""What must not be written down: secrets, by their type or by what they are called (D5)."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final, get_args
 
-__all__ = ["is_secret", "redacted"]
+__all__ = ["REDACTED", "Redacted", "is_secret", "redacted"]
 
-_WORDS = {"password", "passwd", "passphrase", "secret", "secrets", "token", "apikey", "authorization", "credential", "credentials"}
-_PAIRS = {("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key"), ("auth", "key"), ("signing", "key")}
-_HARMLESS_AFTER = {"count", "counts", "limit", "id", "ids", "type", "usage", "budget", "length", "size", "name", "index"}
-_HARMLESS_BEFORE = {"max", "min", "num", "n", "next", "page", "cancel", "continuation", "stop", "pad", "total"}
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_ALONE: Final = frozenset(
+    "apikey authorization bearer credential credentials passcode passphrase passwd password pwd secret token".split()
+)
+"""A name is a secret's when its last word is one of these: ``token`` and ``access_token``, not ``token_count``."""
+_PAIRS: Final = frozenset(
+    f"{first} key"
+    for first in "access account admin api app auth client encryption master private secret service shared signing ssh".split()
+)
+_PLURALS: Final = frozenset("passwords secrets".split())
+"""``tokens`` is not among them: those are counted (``max_tokens``)."""
+_VALUE_WORDS: Final = frozenset({"value", "header"})
 
 
-def is_secret(name: str, value: Any = None) -> bool:
-    """Is the parameter *name*, or its value or annotation *value*, a secret?
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """Stands where a secret was. Attribute ``name``: what it was called."""
 
-    >>> [is_secret(name) for name in ("api_key", "apiKey", "max_tokens", "token_count", "monkey", "password")]
-    [True, True, False, False, False, True]
+    name: str
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: a secret, not journaled>"
+
+
+REDACTED: Final = Redacted("secret")
+"""Stands for a secret without a name."""
+
+
+def redacted(name: str) -> Redacted:
+    """Return the placeholder for the secret called *name*; it is journaled as ``{"$redacted": "api_key"}``."""
+    return Redacted(name)
+
+
+def is_secret(name: str, value_or_annotation: Any = None) -> bool:
+    """Return whether something called *name*, with this value or annotation, must not be journaled.
+
+    Names are read word by word, in snake_case and camelCase: ``api_key``, ``apiKey``, ``OPENAI_API_KEY``, ``password``
+    and ``access_token`` are secrets; ``token_count``, ``max_tokens``, ``tokenizer``, ``monkey``, ``keyboard`` and
+    ``password_file`` are not. Numbers, flags and nothing at all are never secrets by name alone.
+
+    Example::
+
+        is_secret("db_password", "hunter2")  # True
     """
-    kind = value if isinstance(value, type) else type(value)
-    if kind.__name__ in {"SecretStr", "SecretBytes"}:
+    if _is_secret_type(value_or_annotation):
         return True
-    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
-    for at, word in enumerate(words):
-        after = words[at + 1] if at + 1 < len(words) else ""
-        before = words[at - 1] if at else ""
-        if (word, after) in _PAIRS:
-            return True
-        if word in _WORDS and after not in _HARMLESS_AFTER and before not in _HARMLESS_BEFORE:
-            return True
-    return False
+    if any(value_or_annotation is kind for kind in (int, float, bool)) or isinstance(value_or_annotation, (int, float)):
+        return False
+    words = [word.lower() for word in _WORDS.findall(name)]
+    while words and (words[-1].isdigit() or (len(words) > 1 and words[-1] in _VALUE_WORDS)):
+        words.pop()  # token2, token_value
+    if not words:
+        return False
+    return words[-1] in _ALONE or words[-1] in _PLURALS or " ".join(words[-2:]) in _PAIRS
 
 
-def redacted(name: str) -> dict[str, str]:
-    """Return what stands in the journal for the secret *name*."""
-    return {"$redacted": name}
+def _is_secret_type(thing: Any) -> bool:
+    """Whether *thing* is a pydantic secret, the class of one, or an annotation such as ``SecretStr | None``."""
+    for cls in (thing if isinstance(thing, type) else type(thing)).__mro__:
+        if cls.__module__ == "pydantic.types" and cls.__qualname__ in ("SecretStr", "SecretBytes", "Secret"):
+            return True
+    return any(_is_secret_type(inner) for inner in get_args(thing))

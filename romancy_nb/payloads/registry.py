@@ -145,10 +145,8 @@ def find(name: str) -> Any:
         return _classes[name]
     for module, path in _splits(name):
         found: Any = sys.modules.get(module)
-        for step in path if found is not None else ():
-            found = vars(found).get(step) if isinstance(found, type) or step in vars(found) else None
-            if found is None:
-                break
+        for step in path:
+            found = getattr(found, "__dict__", {}).get(step)  # never a module's __getattr__: that is code
         if found is not None:
             return found
     return None

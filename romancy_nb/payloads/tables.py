@@ -1,189 +1,247 @@
-"""Data frames, arrays and images as bytes: Arrow, ``.npy``, PNG.
+"""Frames, arrays and images. Their libraries are loaded only by whoever has such a value, live or in a journal.
 
-The libraries are looked at only when they are imported already: whoever has such a value has imported them.
+A value of such a type can only exist if its library is loaded, so that the name of its class's module says enough and
+nothing is imported to find out. Reading imports the library from a fixed list; that is no code of the journal's.
 """
 
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from romancy_nb.errors import CannotRestore, NotJournalable
+from romancy_nb.payloads.tree import Lost, Reader, Unkept, Writer, Writes
 
-__all__ = ["DECODERS", "flatten"]
+__all__ = ["TABLE_READERS", "PartReads", "reader_for", "writer_for"]
 
-Binary = tuple[str, bytes, dict[str, Any]]
-
-
-def flatten(value: Any, path: str) -> Binary | None:
-    """Return (codec, bytes, short description) of a frame, array or image; None when *value* is none of these."""
-    module = type(value).__module__.partition(".")[0]
-    known = _ENCODERS.get(module)
-    return known(value, path) if known is not None and module in sys.modules else None
+PartReads = Callable[[dict[str, Any], bytes, Reader], Any]
+_SHOWN: Final = 20  # column names that the document repeats
 
 
-def _numpy(value: Any, path: str) -> Binary | None:
-    import numpy as np
+def writer_for(value: Any) -> Writes | None:
+    """Return how to write *value* if it is of numpy, pandas, polars, pyarrow or Pillow."""
+    cls = type(value)
+    room = cls.__module__.partition(".")[0]
+    name = cls.__name__
+    if room == "numpy":
+        if name == "ndarray":
+            return _write_array
+        return _write_numpy_scalar if _is_numpy_scalar(value) else None
+    if room == "pandas":
+        from romancy_nb.payloads import frames
 
-    if isinstance(value, np.generic):
-        return "npy-scalar", _npy(np.asarray(value), path), {"dtype": str(value.dtype), "value": str(value)}
-    if type(value) is np.ndarray:
-        return "npy", _npy(value, path), {"dtype": str(value.dtype), "shape": list(value.shape)}
+        return frames.writer_for(name)
+    if room == "polars":
+        return {"DataFrame": _write_polars, "Series": _write_polars_series}.get(name)
+    if room == "pyarrow":
+        return _write_arrow if name in ("Table", "RecordBatch") else None
+    if room == "PIL":
+        return _write_image if hasattr(value, "tobytes") and hasattr(value, "mode") else None
     return None
 
 
-def _npy(array: Any, path: str) -> bytes:
+def reader_for(codec: str) -> PartReads | None:
+    """Return how to read a part that *codec* wrote, if it is one of ours."""
+    return TABLE_READERS.get(codec)
+
+
+def _read_bytes(document: dict[str, Any], data: bytes, source: Reader) -> Any:
+    return bytearray(data) if document.get("as") == "bytearray" else data
+
+
+# -- numpy -------------------------------------------------------------------------------------------------------------
+
+
+def _is_numpy_scalar(value: Any) -> bool:
     import numpy as np
 
-    if array.dtype.hasobject:
-        raise NotJournalable(f"{path} is an array of Python objects, which cannot be journaled. Use .tolist() or a real dtype.")
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()
+    return isinstance(value, np.generic)
 
 
-def _load_npy(data: bytes) -> Any:
+def _write_array(out: Writer, value: Any) -> Any:
+    return out.part("npy", array_bytes(value), shape=list(value.shape), dtype=str(value.dtype))
+
+
+def array_bytes(value: Any) -> bytes:
+    """Return the numpy array *value* as a .npy file. Raises Unkept for arrays of Python objects."""
+    import numpy as np
+
+    if value.dtype.hasobject:
+        raise Unkept(
+            value, f"has dtype {value.dtype}", "Convert it: .astype(float), .astype('U') for texts, or .tolist()."
+        )
+    buffer = io.BytesIO()
+    try:
+        np.save(buffer, value, allow_pickle=False)
+    except ValueError as error:
+        raise Unkept(value, f"of dtype {value.dtype} cannot be saved ({error})", "Convert it to another dtype.") from error
+    return buffer.getvalue()
+
+
+def array_of(data: bytes) -> Any:
+    """Return the array in a .npy file."""
     import numpy as np
 
     return np.load(io.BytesIO(data), allow_pickle=False)
 
 
-def _pandas(value: Any, path: str) -> Binary | None:
-    import pandas as pd
+def _read_array(document: dict[str, Any], data: bytes, source: Reader) -> Any:
+    array = array_of(data)
+    return array[()] if document.get("as") == "scalar" else array
 
-    if isinstance(value, pd.Timestamp):
-        return None
-    pa = _arrow_for(path)
+
+def _write_numpy_scalar(out: Writer, value: Any) -> Any:
+    import numpy as np
+
+    if isinstance(value, (np.bool_, np.integer, np.float16, np.float32, np.float64)) and not isinstance(
+        value, np.timedelta64
+    ):
+        return {"$type": "numpy", "dtype": value.dtype.name, "value": out.any(value.item())}
+    if isinstance(value, np.str_):
+        return {"$type": "numpy", "dtype": "str", "value": out.any(str(value))}
+    if isinstance(value, (np.datetime64, np.timedelta64)) and type(value).__name__ in ("datetime64", "timedelta64"):
+        return {"$type": "numpy", "dtype": value.dtype.str, "value": int(value.astype("i8")), "shown": str(value)}
+    return {**out.part("npy", array_bytes(np.asarray(value))), "as": "scalar"}
+
+
+def read_numpy_scalar(source: Reader, document: dict[str, Any]) -> Any:
+    """Return the numpy scalar of *document*."""
+    import numpy as np
+
+    dtype, value = document["dtype"], source.any(document["value"])
+    if dtype == "str":
+        return np.str_(value)
+    if dtype[1:2] in ("M", "m"):
+        return np.array(value, "i8").astype(dtype)[()] if dtype[2:3] != "" else np.dtype(dtype).type(value)
+    return np.dtype(dtype).type(value)
+
+
+# -- arrow and polars --------------------------------------------------------------------------------------------------
+
+
+def need_pyarrow(value: Any = None) -> Any:
+    """Return the module pyarrow, or say how to get it."""
     try:
-        if type(value) is pd.DataFrame:
-            if not value.columns.is_unique or isinstance(value.columns, pd.MultiIndex):
-                raise NotJournalable(f"{path} has column names of several levels, or twice the same. Rename the columns.")
-            table = pa.Table.from_pandas(value)
-            return "pandas", _ipc(table), {"rows": len(value), "columns": [str(c) for c in value.columns]}
-        if type(value) is pd.Series:
-            named = value.name is not None
-            frame = value.to_frame(name=value.name if named else "0")
-            table = pa.Table.from_pandas(frame).replace_schema_metadata(
-                {**(pa.Table.from_pandas(frame).schema.metadata or {}), b"romancy.named": b"1" if named else b"0"}
-            )
-            return "pandas-series", _ipc(table), {"rows": len(value)}
-        if isinstance(value, pd.Index):
-            return "pandas-index", _ipc(pa.Table.from_pandas(pd.DataFrame(index=value))), {"rows": len(value)}
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise NotJournalable(f"{path} is a data frame with a column that Arrow cannot keep: {error}. Convert that column.") from error
-    return None
-
-
-def _arrow_for(path: str) -> Any:
-    try:
-        import pyarrow as pa
+        import pyarrow
     except ImportError as error:
-        raise NotJournalable(f"{path} is a pandas object; journaling it needs pyarrow: pip install 'romancy_nb[frames]'.") from error
-    return pa
+        remedy = "Install it: pip install romancy_nb[frames]"
+        if value is None:
+            raise Lost(f"it is a table, and reading it needs pyarrow. {remedy}") from error
+        raise Unkept(value, "needs pyarrow to be journaled", remedy) from error
+    return pyarrow
 
 
-def _ipc(table: Any) -> bytes:
-    import pyarrow as pa
+def arrow_bytes(table: Any) -> bytes:
+    """Return a pyarrow *table* as an Arrow IPC stream."""
+    pyarrow = need_pyarrow()
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table) if hasattr(table, "column_names") and hasattr(table, "combine_chunks") else stream.write(table)
+    return bytes(sink.getvalue())
 
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
+
+def arrow_table(data: bytes) -> Any:
+    """Return the pyarrow table in an Arrow IPC stream."""
+    return need_pyarrow().ipc.open_stream(data).read_all()
 
 
-def _table(data: bytes) -> Any:
+def shown_columns(names: Any) -> list[str]:
+    """Return the first column names as texts, for the document."""
+    return [str(name)[:80] for name, _ in zip(names, range(_SHOWN), strict=False)]
+
+
+def _write_arrow(out: Writer, value: Any) -> Any:
+    kind = type(value).__name__
+    pyarrow = need_pyarrow(value)
+    table = value if kind == "Table" else pyarrow.Table.from_batches([value])
+    about = {"as": f"pyarrow.{kind}", "rows": table.num_rows, "columns": shown_columns(table.column_names)}
+    return out.part("arrow", arrow_bytes(table), **about)
+
+
+def _write_polars(out: Writer, value: Any, kind: str = "DataFrame") -> Any:
+    buffer = io.BytesIO()
     try:
-        import pyarrow as pa
+        value.write_ipc_stream(buffer)
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise  # polars panics, and a panic of Rust is a BaseException in Python
+        raise Unkept(value, f"has a column that Arrow does not know ({error})", "Cast it to another dtype.") from error
+    about = {"as": f"polars.{kind}", "rows": value.height, "columns": shown_columns(value.columns)}
+    return out.part("arrow", buffer.getvalue(), **about)
+
+
+def _write_polars_series(out: Writer, value: Any) -> Any:
+    return _write_polars(out, value.to_frame(), "Series")
+
+
+def _read_arrow(document: dict[str, Any], data: bytes, source: Reader) -> Any:
+    kind = document.get("as", "")
+    if kind.startswith("polars."):
+        try:
+            import polars
+        except ImportError as error:
+            raise Lost("it is a polars frame, and polars is not installed. Install it: pip install polars") from error
+        frame = polars.read_ipc_stream(io.BytesIO(data))
+        return frame if kind == "polars.DataFrame" else frame.to_series()
+    table = arrow_table(data)
+    if kind == "pyarrow.RecordBatch":
+        return table.combine_chunks().to_batches()[0] if table.num_rows else _empty_batch(table)
+    if kind.startswith("pandas."):
+        from romancy_nb.payloads import frames
+
+        return frames.read_arrow(document, table, source)
+    return table
+
+
+def _empty_batch(table: Any) -> Any:
+    pyarrow = need_pyarrow()
+    return pyarrow.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=table.schema)
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+_PNG_MODES: Final = frozenset({"1", "L", "LA", "RGB", "RGBA"})  # those that PNG gives back exactly
+
+
+def _write_image(out: Writer, value: Any) -> Any:
+    size, mode = list(value.size), value.mode
+    if mode in _PNG_MODES and value.width and value.height:
+        buffer = io.BytesIO()
+        from PIL import Image
+
+        # a bare image of the pixels: what a file of a camera has beside them (EXIF, transparency, frames) is left out
+        Image.frombytes(mode, value.size, value.tobytes()).save(buffer, "PNG", compress_level=1)
+        return out.part("png", buffer.getvalue(), shape=size, mode=mode)
+    palette = None
+    if mode in ("P", "PA"):
+        held = value.palette
+        palette = [held.mode, out.any(bytes(held.palette))]
+    transparency = out.any(value.info.get("transparency"))
+    return {**out.part("image", value.tobytes(), shape=size, mode=mode), "palette": palette, "transparency": transparency}
+
+
+def _read_image(document: dict[str, Any], data: bytes, source: Reader) -> Any:
+    try:
+        from PIL import Image
     except ImportError as error:
-        raise CannotRestore("reading it needs pyarrow: pip install 'romancy_nb[frames]'") from error
-    return pa.ipc.open_stream(io.BytesIO(data)).read_all()
+        raise Lost("it is an image, and Pillow is not installed. Install it: pip install pillow") from error
+    if document["codec"] == "png":
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+            return opened.copy() if opened.mode == document["mode"] else opened.convert(document["mode"])
+    image = Image.frombytes(document["mode"], tuple(document["shape"]), data)
+    if document["palette"] is not None:
+        mode, held = document["palette"]
+        image.putpalette(source.any(held), mode)
+    if document["transparency"] is not None:
+        image.info["transparency"] = source.any(document["transparency"])
+    return image
 
 
-def _series(data: bytes) -> Any:
-    table = _table(data)
-    series = table.to_pandas().iloc[:, 0]
-    if (table.schema.metadata or {}).get(b"romancy.named") == b"0":
-        series.name = None
-    return series
-
-
-def _polars(value: Any, path: str) -> Binary | None:
-    import polars as pl
-
-    if isinstance(value, pl.DataFrame):
-        file = io.BytesIO()
-        value.write_ipc(file)
-        return "polars", file.getvalue(), {"rows": value.height, "columns": value.columns}
-    if isinstance(value, pl.Series):
-        file = io.BytesIO()
-        value.to_frame().write_ipc(file)
-        return "polars-series", file.getvalue(), {"rows": len(value)}
-    return None
-
-
-def _read_polars(data: bytes) -> Any:
-    import polars as pl
-
-    return pl.read_ipc(io.BytesIO(data))
-
-
-def _pyarrow(value: Any, path: str) -> Binary | None:
-    import pyarrow as pa
-
-    if isinstance(value, pa.Table):
-        return "arrow", _ipc(value), {"rows": value.num_rows, "columns": value.column_names}
-    if isinstance(value, pa.RecordBatch):
-        return "arrow-batch", _ipc(pa.Table.from_batches([value])), {"rows": value.num_rows}
-    return None
-
-
-def _batch(data: bytes) -> Any:
-    batches = _table(data).combine_chunks().to_batches()
-    if not batches:
-        raise CannotRestore("an empty record batch has no rows to restore")
-    return batches[0]
-
-
-def _image(value: Any, path: str) -> Binary | None:
-    from PIL import Image
-
-    if not isinstance(value, Image.Image):
-        return None
-    file = io.BytesIO()
-    codec = "png" if value.mode in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"} else "tiff"
-    value.save(file, codec.upper())
-    return f"image-{codec}", file.getvalue(), {"mode": value.mode, "width": value.width, "height": value.height}
-
-
-def _read_image(data: bytes) -> Any:
-    from PIL import Image
-
-    shown = Image.open(io.BytesIO(data))
-    # a plain Image, as most programs hold it, whatever file it came through
-    plain = shown.copy()
-    plain.format = None
-    return plain
-
-
-_ENCODERS: dict[str, Callable[[Any, str], Binary | None]] = {
-    "numpy": _numpy,
-    "pandas": _pandas,
-    "polars": _polars,
-    "pyarrow": _pyarrow,
-    "PIL": _image,
-}
-DECODERS: dict[str, Callable[[bytes], Any]] = {
-    "npy": _load_npy,
-    "npy-scalar": lambda data: _load_npy(data)[()],
-    "pandas": lambda data: _table(data).to_pandas(),
-    "pandas-series": _series,
-    "pandas-index": lambda data: _table(data).to_pandas().index,
-    "polars": _read_polars,
-    "polars-series": lambda data: _read_polars(data).to_series(),
-    "arrow": _table,
-    "arrow-batch": _batch,
-    "image-png": _read_image,
-    "image-tiff": _read_image,
+TABLE_READERS: Final[dict[str, PartReads]] = {
+    "arrow": _read_arrow,
+    "bytes": _read_bytes,
+    "image": _read_image,
+    "npy": _read_array,
+    "png": _read_image,
 }

@@ -538,8 +538,7 @@ class Engine:
 
     def _fire_timers(self) -> None:
         now = now_us()
-        for key, _due in self._timers.take_due(now):
-            run_key, place, what = key  # type: ignore[misc]
+        for (run_key, place, what), _due in self._timers.take_due(now):
             run = self.live.get(run_key)
             if run is None or run.finished or run.status == "paused":
                 continue

@@ -90,7 +90,7 @@ class CellHost(Host):
         super().__init__()
         self.ident = threading.get_ident()
         self.interrupts = 0
-        self.on_put: Callable[[], None] | None = None
+        self.on_put: Callable[[], object] | None = None
 
     def put(self, work: Work) -> None:
         self.queue.put(work)

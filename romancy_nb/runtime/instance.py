@@ -17,6 +17,7 @@ from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.codec import decode
 from romancy_nb.payloads.payload import Payload
 from romancy_nb.runtime import ownership
+from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import Finished, Found
 from romancy_nb.runtime.takeup import TakeUp
 
@@ -42,7 +43,7 @@ class Latch:
 
     def __init__(self) -> None:
         self.messages: SimpleQueue[Any] = SimpleQueue()
-        self.on_tell: Callable[[], None] | None = None
+        self.on_tell: Callable[[], object] | None = None
 
     def tell(self, message: Any) -> None:
         self.messages.put(message)
@@ -133,18 +134,19 @@ class Instance(Generic[T]):
         latch = Latch()
         wake = asyncio.Event()
         latch.on_tell = lambda: loop.call_soon_threadsafe(wake.set)
-        while True:
-            told = self._engine.ask(lambda engine: join(engine, self.id, latch))
-            step = monotonic() + 1.0
-            while told is None and monotonic() < step:
+        with heartbeat():
+            while True:
+                told = self._engine.ask(lambda engine: join(engine, self.id, latch))
+                look_again = loop.call_later(1.0, wake.set)  # a run of another process tells us nothing by itself
                 try:
-                    # an idle loop would see Stop only when it next wakes, so it wakes ten times a second
-                    await asyncio.wait_for(wake.wait(), 0.1)
-                    told = latch.get(0)
-                except TimeoutError:
-                    continue
-            if isinstance(told, Finished):
-                return self._value(told)
+                    if told is None:
+                        await wake.wait()
+                        wake.clear()
+                        told = latch.get(0)
+                finally:
+                    look_again.cancel()
+                if isinstance(told, Finished):
+                    return self._value(told)
 
     def _step(self, until: float | None) -> float:
         """Look again once a second: a run of another process tells us nothing by itself."""

@@ -20,6 +20,7 @@ from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.locate import Location, find_journal
 from romancy_nb.runtime import hosts, ownership
 from romancy_nb.runtime.engine import Engine
+from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import Finished, Found, Interrupt, Paused, Start
 from romancy_nb.runtime.instance import Instance, Instances, Latch, decoded, head_of, started
 from romancy_nb.runtime.live import LiveRun
@@ -280,21 +281,16 @@ class CellCall:
         host.on_put = lambda: loop.call_soon_threadsafe(wake.set)
         self._engine.inbox.put(_start(self._request, host, host))
         try:
-            while True:
-                message = host.next(0)
-                if message is None:
+            with heartbeat():
+                while True:
                     wake.clear()
                     message = host.next(0)
-                if message is None:
-                    try:
-                        # an idle loop would see Stop only when it next wakes, so it wakes ten times a second
-                        await asyncio.wait_for(wake.wait(), 0.1)
-                    except TimeoutError:
-                        pass
-                    continue
-                told = self._take(message)
-                if told is not None:
-                    return self._finish(told)
+                    if message is None:
+                        await wake.wait()
+                        continue
+                    told = self._take(message)
+                    if told is not None:
+                        return self._finish(told)
         except (asyncio.CancelledError, KeyboardInterrupt):
             host.interrupts += 1
             self._observer.notice(str(self._interrupted()))

@@ -18,8 +18,10 @@ log = logging.getLogger("romancy_nb")
 class Observer(Protocol):
     """Shows a call to a person, in the thread that made it."""
 
-    attached: bool
-    """Is there a person who could mend the code and call again (E4)?"""
+    @property
+    def attached(self) -> bool:
+        """Is there a person who could mend the code and call again (E4)?"""
+        ...
 
     def found(self, instance: Instance[Any], action: str, line: str) -> None:
         """The engine knows what the call does; *line* says it (R11)."""
@@ -32,6 +34,7 @@ class Observer(Protocol):
 
     def provenance(self) -> tuple[str | None, str | None]:
         """Path of the notebook and id of the cell that make the call, where known."""
+        ...
 
 
 class Console:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 
-__all__ = ["Timers"]
+__all__ = ["Key", "Timers"]
+
+Key = tuple[int, str, str]
+"""Run key, place of the call, and what is due there: "timer", "retry" or "limit"."""
 
 
 class Timers:
@@ -15,16 +18,16 @@ class Timers:
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Hashable]] = []
-        self._valid: dict[Hashable, int] = {}
+        self._heap: list[tuple[int, int, Key]] = []
+        self._valid: dict[Key, int] = {}
         self._created = 0
 
-    def set(self, key: Hashable, due: int) -> None:
+    def set(self, key: Key, due: int) -> None:
         self._created += 1
         self._valid[key] = self._created
         heapq.heappush(self._heap, (due, self._created, key))
 
-    def cancel(self, key: Hashable) -> None:
+    def cancel(self, key: Key) -> None:
         self._valid.pop(key, None)
         if len(self._heap) > 64 and len(self._heap) > 4 * len(self._valid):
             self._heap = [entry for entry in self._heap if self._valid.get(entry[2]) == entry[1]]
@@ -35,7 +38,7 @@ class Timers:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def take_due(self, now: int) -> Iterator[tuple[Hashable, int]]:
+    def take_due(self, now: int) -> Iterator[tuple[Key, int]]:
         """Yield (key, due) of all that are due, in order of due time, then of creation (C5)."""
         while (due := self.next_due()) is not None and due <= now:
             _, _, key = heapq.heappop(self._heap)

@@ -37,7 +37,9 @@ def dump(value: Any) -> Payload:
 
 
 def command(name: str, arg: Any, **options: Any) -> ActivityCommand:
-    return ActivityCommand(name, json.dumps(arg, default=str), dump(arg), lambda: CODES.get(name, "v1"), None, **options)
+    return ActivityCommand(
+        name, json.dumps(arg, default=str), dump(arg), lambda: CODES.get(name, "v1"), None, **options
+    )
 
 
 def value_of(found: Ambient, outcome: Outcome) -> Any:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
-from cells import notebook
+from cells import notebook  # noqa: E402
 
-from romancy_nb.definitions.fingerprint import fingerprint
+from romancy_nb.definitions.fingerprint import fingerprint  # noqa: E402
 
 CELLS = '''
 import asyncio, enum, functools, json, os.path

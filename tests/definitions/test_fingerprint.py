@@ -50,7 +50,7 @@ def book() -> Notebook:
     [
         ASK,
         "# a comment\n\n\n" + ASK,
-        'def ask(text,\n        n = 1):\n    """Another docstring."""\n\n    # why\n    return (clean((PROMPT + text))\n        * n)',
+        'def ask(text,\n    n = 1):\n    """Another docstring."""\n\n    # why\n    return (clean((PROMPT + text))\n  * n)',
         "def ask(text, n=1):\n    return clean(PROMPT + text) * n",
     ],
     ids=["run again", "comment", "layout and docstring", "no docstring"],
@@ -96,7 +96,10 @@ def test_our_decorators_are_options_and_not_code() -> None:
         ("def clean(text): return text.strip()", "clean() changed, no longer reads LIMIT"),
         ("def ask(text, n=1): return clean(PROMPT + text)", "its code changed"),
         ("def ask(text, n=2):\n    return clean(PROMPT + text) * n", "its code changed, default of n changed"),
-        ("def ask(text, m=1): return clean(PROMPT + text) * m", "its code changed, now reads default of m, no longer reads default of n"),
+        (
+            "def ask(text, m=1): return clean(PROMPT + text) * m",
+            "its code changed, now reads default of m, no longer reads default of n",
+        ),
         ("async def ask(text, n=1): return clean(PROMPT + text) * n", "its code changed"),
         ("clean = str.strip", "no longer reads LIMIT, no longer reads clean()"),
         ("del clean", "now reads clean, no longer reads LIMIT, no longer reads clean()"),
@@ -114,12 +117,15 @@ def test_a_value_that_is_changed_in_place_counts() -> None:
 
 
 def test_a_class_counts_by_what_it_is_made_of() -> None:
-    order = "from dataclasses import dataclass\n@dataclass\nclass Order:\n    item: str\n    n: int = {}\n    def total(self): return self.n{}"
+    order = "from dataclasses import dataclass\n@dataclass\nclass Order:\n    item: str\n    n: int = {}\n"
+    order += "    def total(self): return self.n{}"
     book = notebook(order.format(1, ""), "def ask(x): return Order(x).total()")
     assert changed_by(book, order.format(1, "  # comment")) == ""
     assert changed_by(book, order.format(1, " * 2")) == "Order.total() changed"
     assert changed_by(book, order.format(2, " * 2")) == "Order.n changed"
-    assert "class Order changed" in changed_by(book, order.format(2, " * 2").replace("item: str", "item: str; more: int"))
+    assert "class Order changed" in changed_by(
+        book, order.format(2, " * 2").replace("item: str", "item: str; more: int")
+    )
 
 
 def test_a_model_in_an_annotation_counts() -> None:
@@ -160,8 +166,12 @@ def test_functions_in_containers_and_partials_are_followed() -> None:
 
 
 def test_wrapped_functions_are_followed() -> None:
-    wrap = "import functools\ndef wrap(f):\n    @functools.wraps(f)\n    def inner(*a): return f(*a){}\n    return inner\n"
-    book = notebook(wrap.format(""), "@wrap\n@functools.lru_cache\ndef helper(x): return K\nK = 1\ndef ask(x): return helper(x)")
+    wrap = (
+        "import functools\ndef wrap(f):\n    @functools.wraps(f)\n    def inner(*a): return f(*a){}\n    return inner\n"
+    )
+    book = notebook(
+        wrap.format(""), "@wrap\n@functools.lru_cache\ndef helper(x): return K\nK = 1\ndef ask(x): return helper(x)"
+    )
     assert changed_by(book, "K = 2") == "K changed"
 
 
@@ -180,7 +190,9 @@ def test_functions_that_call_each_other_are_safe() -> None:
 def test_the_same_name_in_two_places_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "romancy_test_tools.py").write_text("LIMIT = 1\nPROMPT = 'p'\ndef clean(x): return x[:LIMIT]\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    book = notebook("import romancy_test_tools as tools\nLIMIT = 5\ndef ask(x): return tools.clean(x)[:LIMIT] + tools.PROMPT")
+    book = notebook(
+        "import romancy_test_tools as tools\nLIMIT = 5\ndef ask(x): return tools.clean(x)[:LIMIT] + tools.PROMPT"
+    )
     assert set(fingerprint(book["ask"]).reads) == {
         *(OWN_CODE, "LIMIT", "LIMIT in tools.clean()", "tools.clean()", "tools.PROMPT")
     }
@@ -217,7 +229,9 @@ def test_a_secret_is_not_watched() -> None:
 )
 def test_what_the_code_writes_itself_is_its_state(body: str) -> None:
     declared = "    global calls\n" if "+=" in body else ""
-    book = notebook("calls = [0]\ndef note(x): calls.append(x)", f"def ask(x):\n{declared}    {body}\n    return len(calls)")
+    book = notebook(
+        "calls = [0]\ndef note(x): calls.append(x)", f"def ask(x):\n{declared}    {body}\n    return len(calls)"
+    )
     assert "calls" in fingerprint(book["ask"]).unwatched
     before = fingerprint(book["ask"])
     book["ask"](1)
@@ -225,13 +239,17 @@ def test_what_the_code_writes_itself_is_its_state(body: str) -> None:
 
 
 def test_libraries_and_modules_are_taken_as_they_are() -> None:
-    book = notebook("import json, os.path as p\nfrom json import dumps\ndef ask(x): return json.dumps(x), dumps, p.join, print, len")
+    book = notebook(
+        "import json, os.path as p\nfrom json import dumps\ndef ask(x): return json.dumps(x), dumps, p.join, print, len"
+    )
     assert set(fingerprint(book["ask"]).reads) == {OWN_CODE}
     assert fingerprint(book["ask"]).unwatched == ()
 
 
 def test_the_variables_of_ipython_are_nobodys_input() -> None:
-    book = notebook("get_ipython = display = None\nIn = ['x']\n_ = 3\n_items = 4\ndef ask(x): return get_ipython, In, _, _items")
+    book = notebook(
+        "get_ipython = display = None\nIn = ['x']\n_ = 3\n_items = 4\ndef ask(x): return get_ipython, In, _, _items"
+    )
     assert set(fingerprint(book["ask"]).reads) == {OWN_CODE, "_items"}
 
 
@@ -312,13 +330,15 @@ def test_code_that_was_swapped_in_place_counts() -> None:
 
 
 def test_many_causes_are_summed_up() -> None:
-    old = {name: "1" for name in "abcdef"}
+    old = dict.fromkeys("abcdef", "1")
     assert explain(old, old) == ""
-    assert explain(old, {name: "2" for name in "abcdef"}) == "a changed, b changed, c changed, and 3 more"
+    assert explain(old, dict.fromkeys("abcdef", "2")) == "a changed, b changed, c changed, and 3 more"
 
 
 def test_the_second_look_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
-    book = notebook("A = 'x'\nB = 3\ndef h(x): return A\ndef g(x): return h(x)\ndef k(x): return B\ndef ask(x): return g(x), k(x)")
+    book = notebook(
+        "A = 'x'\nB = 3\ndef h(x): return A\ndef g(x): return h(x)\ndef k(x): return B\ndef ask(x): return g(x), k(x)"
+    )
     started = time.perf_counter()
     first: Fingerprint = fingerprint(book["ask"])
     cold = time.perf_counter() - started
@@ -331,6 +351,9 @@ def test_the_second_look_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_methods_of_objects_are_followed() -> None:
-    book = notebook("class Tool:\n    def run(self, x): return x", "tool = Tool()\nrun = tool.run\ndef ask(x): return tool.run(x), run(x)")
+    book = notebook(
+        "class Tool:\n    def run(self, x): return x",
+        "tool = Tool()\nrun = tool.run\ndef ask(x): return tool.run(x), run(x)",
+    )
     assert fingerprint(book["ask"]).unwatched in {("run.__self__", "tool"), ("tool",)}
     assert "Tool.run()" in fingerprint(book["ask"]).reads or "run()" in fingerprint(book["ask"]).reads

@@ -59,7 +59,18 @@ def test_every_hash_seed_finds_the_same(here: dict[str, Any]) -> None:
 
 def test_what_is_read_is_what_a_person_would_say(here: dict[str, Any]) -> None:
     _, reads, unwatched = here["uses"]
-    assert {"its code", "class Item", "Item.total()", "helper()", "helper2()", "NAMES", "LIMITS", "class Answer"} <= set(reads)
-    assert {"class Color", "Color.RED", "default of d", "Mode", "class Box", "class Row", "undefined_name"} <= set(reads)
+    assert {
+        "its code",
+        "class Item",
+        "Item.total()",
+        "helper()",
+        "helper2()",
+        "NAMES",
+        "LIMITS",
+        "class Answer",
+    } <= set(reads)
+    assert {"class Color", "Color.RED", "default of d", "Mode", "class Box", "class Row", "undefined_name"} <= set(
+        reads
+    )
     assert unwatched == []
     assert set(here["used"][1]) == {"its code", "key", "default of f()", "helper2()", "NAMES"}

@@ -227,9 +227,12 @@ def test_the_payload_is_one_readable_object() -> None:
     assert "\n" not in inputs.payload.text
 
 
-@pytest.mark.parametrize("value", ["plain", 'quo"te\\', "tab\tnew\n", "é漢🎉", "\x00", 1, -1, 2**70, True, None, 1.5, 1e300, -0.0])
+@pytest.mark.parametrize(
+    "value", ["plain", 'quo"te\\', "tab\tnew\n", "é漢🎉", "\x00", 1, -1, 2**70, True, None, 1.5, 1e300, -0.0]
+)
 def test_plain_values_come_back_as_they_were(value: Any) -> None:
-    def f(x): return x  # type: ignore[no-untyped-def]
+    def f(x):
+        return x  # type: ignore[no-untyped-def]
 
     back = called_again(f, value)
     assert (type(back), repr(back)) == (type(value), repr(value))
@@ -239,7 +242,12 @@ def test_typed_values_come_back_as_their_types() -> None:
     def f(o: Order, p: Price, t: tuple[int, ...], b: bytes) -> Any:
         return o, p, t, b
 
-    assert called_again(f, Order(item="a"), Price(2.0), (1, 2), b"\x00\xff") == (Order(item="a"), Price(2.0), (1, 2), b"\x00\xff")
+    assert called_again(f, Order(item="a"), Price(2.0), (1, 2), b"\x00\xff") == (
+        Order(item="a"),
+        Price(2.0),
+        (1, 2),
+        b"\x00\xff",
+    )
 
 
 def test_the_function_never_gets_the_callers_objects() -> None:
@@ -262,7 +270,8 @@ def test_a_dict_that_looks_like_ours_stays_a_dict() -> None:
 def test_binary_parts_of_several_arguments_are_numbered_through() -> None:
     numpy = pytest.importorskip("numpy")
 
-    def f(a, b, c): return a, b, c  # type: ignore[no-untyped-def]
+    def f(a, b, c):
+        return a, b, c  # type: ignore[no-untyped-def]
 
     arrays = [numpy.arange(3), [numpy.arange(4), 1], numpy.arange(5.0)]
     a, b, c = called_again(f, *arrays)
@@ -328,6 +337,20 @@ def test_a_secret_lives_as_long_as_its_process() -> None:
     assert ask(*args, **kwargs) == "hi sk-1"
     with pytest.raises(CannotRestore, match=r'os\.environ\["API_KEY"\]'):
         signature.decode_inputs(inputs.payload, None)
+
+
+def test_a_secret_among_keywords_is_kept_out_too() -> None:
+    def call(url: str, **options: str) -> Any:
+        return url, options
+
+    signature = of(call)
+    inputs = encoded(signature, "u", api_key="sk-1", colour="red")
+    assert "sk-1" not in inputs.payload.text
+    assert "red" in inputs.payload.text
+    args, kwargs = signature.decode_inputs(inputs.payload, inputs.secrets)
+    assert call(*args, **kwargs) == ("u", {"api_key": "sk-1", "colour": "red"})
+    with pytest.raises(CannotRestore, match="API_KEY"):
+        signature.decode_inputs(inputs.payload)
 
 
 def test_a_wrong_secret_is_not_shown() -> None:

@@ -9,14 +9,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
-import psutil
+import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
+from romancy_nb.demo import play
+from romancy_nb.demo.kernel import KernelRun
 from romancy_nb.demo.ledger import EFFECTS, read_entries
-from romancy_nb.demo.play import DEFAULT_DIRECTORY, KILL_AFTER
+from romancy_nb.demo.play import KILL_AFTER
+from romancy_nb.demo.report import Journaled, Outcome, summary
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
@@ -38,9 +43,8 @@ def demo(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def outputs(path: Path) -> list[str]:
+def texts(notebook: nbformat.NotebookNode) -> list[str]:
     """The text of every output of every cell."""
-    notebook = nbformat.read(path, as_version=4)
     found = []
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -58,63 +62,91 @@ def gone(process: psutil.Process, within: float) -> bool:
     return False
 
 
-def wait_for_effects(ledger: Path, count: int) -> None:
-    until = time.monotonic() + 60
+def wait_for_effects(running: subprocess.Popen[str], ledger: Path, count: int) -> None:
+    until = time.monotonic() + 90
     while len(read_entries(ledger)) < count:
+        assert running.poll() is None, "the demo ended early"
         assert time.monotonic() < until, "the demo does not get on"
         time.sleep(0.02)
 
 
+@dataclass(frozen=True)
+class Played:
+    """A demo that was played to its end: where, and what it printed."""
+
+    folder: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    room = tmp_path_factory.mktemp("demo")
+    done = demo(room, "--dir", "played")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Played(room / "played", done.stdout)
+
+
 @pytest.mark.kernel
 @pytest.mark.crash
-def test_every_effect_stands_exactly_once_although_the_kernel_was_killed(tmp_path: Path) -> None:
-    done = demo(tmp_path, "--dir", "played")
-    assert done.returncode == 0, done.stdout + done.stderr
-    room = tmp_path / "played"
-
-    with (room / "orders.csv").open(newline="") as file:
+def test_every_effect_stands_exactly_once_although_the_kernel_was_killed(played: Played) -> None:
+    with (played.folder / "orders.csv").open(newline="") as file:
         orders = [row["order"] for row in csv.DictReader(file)]
-    entries = read_entries(room / "ledger.jsonl")
+    entries = read_entries(played.folder / "ledger.jsonl")
     assert Counter((entry["effect"], entry["order"]) for entry in entries) == Counter(
         (effect, order) for order in orders for effect in EFFECTS
     )
     assert len({entry["key"] for entry in entries}) == len(entries), "each effect has a key of its own"
 
     rest = len(entries) - KILL_AFTER
-    assert f"before the kill    {KILL_AFTER} steps completed" in done.stdout
+    assert f"before the kill    {KILL_AFTER} steps completed" in played.said
     # the effect that stood when the kernel died was in flight: it is asked for once more, and answered from its key
-    assert f"{KILL_AFTER} steps from journal, {rest + 1} executed" in done.stdout
-    assert "asked twice        charge of A-1006" in done.stdout
-    assert "stands in the ledger exactly once" in done.stdout
-
-    executed = "\n".join(outputs(room / "quickstart.ipynb"))
-    assert "36 effects stand in the ledger, 36 of them different" in executed
-    assert "36 effects" not in "\n".join(outputs(room / "quickstart-killed.ipynb"))
-    assert not (room / "quickstart.ipynb").read_text().count(str(sys.prefix)), "no paths of this machine's Python"
+    assert f"{KILL_AFTER} steps from journal, {rest + 1} executed" in played.said
+    assert "asked twice        charge of A-1006" in played.said
+    assert "stands in the ledger exactly once" in played.said
 
 
 @pytest.mark.kernel
-def test_the_command_line_reads_what_the_demo_leaves_behind(tmp_path: Path) -> None:
-    assert demo(tmp_path).returncode == 0
-    journal = str(Path(DEFAULT_DIRECTORY, ".romancy", "journal.duckdb"))
+def test_both_notebooks_are_left_behind_to_look_at(played: Played) -> None:
+    killed, executed = (
+        nbformat.read(played.folder / name, as_version=4) for name in ("quickstart-killed.ipynb", "quickstart.ipynb")
+    )
+    for notebook in (killed, executed):
+        nbformat.validate(notebook)
+    assert "36 effects stand in the ledger, 36 of them different" in "\n".join(texts(executed))
+    assert "workflows: process_orders" in "\n".join(texts(killed))
+    assert "36 effects" not in "\n".join(texts(killed))
 
+
+@pytest.mark.kernel
+def test_the_command_line_reads_what_the_demo_left_behind(played: Played) -> None:
     def ask(*arguments: str) -> str:
-        line = [sys.executable, "-m", "romancy_nb.cli", *arguments, "--journal", journal]
+        line = [sys.executable, "-m", "romancy_nb.cli", *arguments, "--journal", ".romancy/journal.duckdb"]
         return subprocess.run(
-            line, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=True
+            line, cwd=played.folder, env=environment(), capture_output=True, text=True, timeout=60, check=True
         ).stdout
 
-    listed = ask("ls")
-    assert "process_orders" in listed
-    assert "completed" in listed
-    assert "quickstart.ipynb" in listed
+    assert ask("ls").splitlines()[1].split()[1:4] == ["process_orders", "completed", "1"]
+    assert "quickstart.ipynb" in ask("ls")
     shown = ask("show", "process_orders")
-    for name in ("read_orders", *EFFECTS):
-        assert name in shown
+    assert [name for name in ("read_orders", *EFFECTS) if name not in shown] == []
 
-    again = demo(tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert f"is now in {DEFAULT_DIRECTORY}.1" in again.stdout
+
+@pytest.mark.kernel
+def test_run_all_afterwards_returns_from_the_journal_and_adds_no_effect(played: Played) -> None:
+    before = (played.folder / "ledger.jsonl").read_bytes()
+    notebook = nbformat.read(played.folder / "quickstart.ipynb", as_version=4)
+    run = KernelRun(
+        notebook, cwd=played.folder, env=environment()
+    )  # no service is running: the notebook starts its own
+    try:
+        until = time.monotonic() + 120
+        while run.running and time.monotonic() < until:
+            time.sleep(0.05)
+        assert (run.running, run.failure()) == (False, None)
+    finally:
+        run.stop()
+    assert (played.folder / "ledger.jsonl").read_bytes() == before
+    assert "Nothing was executed" in "\n".join(texts(notebook))
 
 
 @pytest.mark.kernel
@@ -126,12 +158,11 @@ def test_no_process_outlives_the_demo(tmp_path: Path, number: str, within: float
         command("--dir", "played"),
         cwd=tmp_path,
         env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        text=True,
         start_new_session=True,
     )
     try:
-        wait_for_effects(tmp_path / "played" / "ledger.jsonl", 3)
+        wait_for_effects(running, tmp_path / "played" / "ledger.jsonl", 3)
         children = psutil.Process(running.pid).children(recursive=True)
         assert len(children) >= 2, "the service and the kernel"
         running.send_signal(getattr(signal, number))
@@ -175,3 +206,46 @@ def test_the_notebook_is_valid_and_has_what_it_needs() -> None:
     for wanted in ("%load_ext romancy_nb", "%%romancy_activity", "%%romancy_workflow", "idempotency_key"):
         assert wanted in source
     assert len(source.split()) < 500, "readable in two minutes"
+
+
+def test_an_earlier_demo_is_moved_aside_and_not_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(3):
+        play.prepare(tmp_path / "demo")
+        (tmp_path / "demo" / "ledger.jsonl").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo", "demo.1", "demo.2"]
+    assert "is now in demo.2" in capsys.readouterr().out
+
+
+def outcome(*repeated: tuple[str, str], **changes: Any) -> Outcome:
+    """Two steps, killed after the first; *repeated* effects stand in the ledger once more."""
+    wanted = frozenset((effect, "A") for effect in EFFECTS)
+    facts: dict[str, Any] = {
+        "before": Journaled("interrupted", 1, {(1, 1): False}, ("charge",)),
+        "after": Journaled("completed", 1, {(1, 1): False, (1, 2): False}, ()),
+        "effects": Counter([*wanted, *repeated]),
+        "wanted": wanted,
+        "repeats": (),
+    }
+    return Outcome(**(facts | changes))
+
+
+def test_the_report_is_content_with_exactly_once() -> None:
+    good = outcome()
+    assert (good.replayed, good.executed_after, list(good.faults())) == (1, 1, [])
+    assert "exactly once" in summary(good)
+
+
+@pytest.mark.parametrize(
+    ("bad", "fault"),
+    [
+        (outcome(("charge", "A")), "charge of A stands in the ledger 2 times"),
+        (outcome(effects={}), "ship of A stands in the ledger 0 times"),
+        (outcome(("charge", "B")), "charge of B stands in the ledger 1 times"),
+        (outcome(before=Journaled("interrupted", 1, {}, ())), "held no completed step"),
+        (outcome(after=Journaled("failed", 1, {(1, 1): False}, ())), "failed, not completed"),
+    ],
+)
+def test_the_report_names_what_is_wrong(bad: Outcome, fault: str) -> None:
+    assert [text for text in bad.faults() if fault in text]
+    assert "exactly once" not in summary(bad)
+    assert "NOT AS IT SHOULD BE" in summary(bad)

@@ -1,8 +1,8 @@
 """A process that uses a journal; the tests start it. Prints what was acknowledged, one line each.
 
-    journal_writer.py busy PATH RUN       commits for ever; prints the seq after each commit; lets go when the bell rings
-    journal_writer.py turns PATH RUN N    commits N times so, printing "waited SECONDS" for every acquire; then "done"
-    journal_writer.py hold PATH           takes the file, prints "held", keeps it until it reads a line
+journal_writer.py busy PATH RUN       commits for ever; prints the seq after each commit; lets go when the bell rings
+journal_writer.py turns PATH RUN N    commits N times so, printing "waited SECONDS" for every acquire; then "done"
+journal_writer.py hold PATH           takes the file, prints "held", keeps it until it reads a line
 """
 
 from __future__ import annotations

@@ -24,13 +24,22 @@ STORIES: dict[str, tuple[list[Event], str]] = {
     "only a timer is open": ([start("a"), timer(ev.TIMER_STARTED)], "waiting"),
     "a timer and an activity": ([start("a"), timer(ev.TIMER_STARTED), intent("0:0")], "running"),
     "the activity ended": ([start("a"), timer(ev.TIMER_STARTED), intent("0:0"), completed("0:0")], "waiting"),
-    "it was cancelled": ([start("a"), timer(ev.TIMER_STARTED), intent("0:0"), Event(ev.CALL_CANCELLED, 5, "0:0")], "waiting"),
+    "it was cancelled": (
+        [start("a"), timer(ev.TIMER_STARTED), intent("0:0"), Event(ev.CALL_CANCELLED, 5, "0:0")],
+        "waiting",
+    ),
     "the timer fired": ([start("a"), timer(ev.TIMER_STARTED), timer(ev.TIMER_FIRED)], "running"),
     "paused": ([start("a"), timer(ev.TIMER_STARTED), Event(ev.RUN_PAUSED, 5)], "paused"),
-    "resumed": ([start("a"), Event(ev.RUN_PAUSED, 5), Event(ev.RUN_RESUMED, 6, meta={"owner": "b", "epoch": 2})], "running"),
+    "resumed": (
+        [start("a"), Event(ev.RUN_PAUSED, 5), Event(ev.RUN_RESUMED, 6, meta={"owner": "b", "epoch": 2})],
+        "running",
+    ),
     "stuck": ([start("a"), Event(ev.RUN_STUCK, 5)], "stuck"),
     "completed": ([start("a"), Event(ev.RUN_COMPLETED, 5)], "completed"),
-    "completed, then a late outcome": ([start("a"), Event(ev.RUN_COMPLETED, 5), Event(ev.LATE_OUTCOME, 6, "0:0")], "completed"),
+    "completed, then a late outcome": (
+        [start("a"), Event(ev.RUN_COMPLETED, 5), Event(ev.LATE_OUTCOME, 6, "0:0")],
+        "completed",
+    ),
     "failed": ([start("a"), Event(ev.RUN_FAILED, 5)], "failed"),
     "cancelled": ([start("a"), Event(ev.RUN_CANCELLED, 5)], "cancelled"),
 }
@@ -48,7 +57,9 @@ def test_a_status_reads_the_same_followed_asked_and_in_sql(journal: DuckDBJourna
     assert followed == asked
     assert asked.status == status
     assert journal.query("select status from instances").rows == [(status,)]
-    assert [head.run for head in journal.unfinished()] == ([] if status in ("completed", "failed", "cancelled") else [1])
+    assert [head.run for head in journal.unfinished()] == (
+        [] if status in ("completed", "failed", "cancelled") else [1]
+    )
 
 
 def test_a_head_says_everything_its_protocol_promises(journal: DuckDBJournal) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def test_the_same_call_returns_the_recorded_result_and_executes_nothing(
     assert flow(1) == 2
     assert flow(1) == 2
     assert effects == ["first"]
-    assert lines(caplog)[-1].startswith("Returned the result of today")
+    assert lines(caplog)[-1].startswith("Returned the result of ")
     assert "Run again: new=True" in lines(caplog)[-1]
 
 
@@ -115,14 +116,16 @@ def test_one_id_with_other_inputs_is_refused_showing_both(journal: Path, effects
     assert effects == ["first"]
 
 
-def test_a_failed_run_executes_the_failed_activity_again_and_nothing_else(journal: Path, effects: Effects) -> None:
+def test_a_failed_run_executes_the_failed_activity_again_and_nothing_else(
+    journal: Path, effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = rn.activity(effects.act("first"))
-    broken = [True]
+    monkeypatch.setenv("SERVICE", "down")  # the world outside: what the code itself reads would count as an edit (R6)
 
     @rn.activity(retry=1)
     def second(value: int) -> int:
         effects.append("second")
-        if broken[0]:
+        if os.environ["SERVICE"] == "down":
             raise ConnectionError("the service is down")
         return value + 10
 
@@ -134,7 +137,7 @@ def test_a_failed_run_executes_the_failed_activity_again_and_nothing_else(journa
         flow()
     instance = rn.instances()[0]
     assert instance.status == "failed"
-    broken[0] = False
+    monkeypatch.setenv("SERVICE", "up")
     assert flow() == 12
     assert effects == ["first", "second", "second"]
     assert (instance.status, instance.run) == ("completed", 1)
