@@ -28,6 +28,7 @@
         +-- JournalUnwritable         read-only folder, full disk
 
     RunInterrupted (KeyboardInterrupt)   Stop: the run is paused durably
+    AwaitInterrupted (asyncio.CancelledError)   the same for a cell that awaits
     RunPutDown (BaseException)           tells code of an execution that was put down to let go (X3)
 
 ``RunPutDown`` is a ``BaseException`` because user code that says ``except Exception`` around a wait must not swallow it:
@@ -38,11 +39,13 @@ In IPython each shows itself as one paragraph through ``_render_traceback_`` ins
 
 from __future__ import annotations
 
+import asyncio
 import textwrap
 
 __all__ = [
     "ActivityError",
     "AttemptTimeout",
+    "AwaitInterrupted",
     "CannotRestore",
     "DefinitionError",
     "HistoryMismatch",
@@ -197,6 +200,13 @@ class JournalUnwritable(JournalError):
 
 class RunInterrupted(KeyboardInterrupt):
     """Stop was pressed: the run is paused durably and the same call goes on from there."""
+
+    def _render_traceback_(self) -> list[str]:
+        return paragraph(self)
+
+
+class AwaitInterrupted(asyncio.CancelledError):
+    """Stop was pressed in a cell that awaits: as ``RunInterrupted``, in the form in which a task may end."""
 
     def _render_traceback_(self) -> list[str]:
         return paragraph(self)

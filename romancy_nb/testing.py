@@ -60,7 +60,7 @@ def crash_at(commit: int, when: Literal["before", "after", "within"]) -> None:
 
     def soon(number: int, batch: Batch) -> None:
         if number == commit:
-            threading.Thread(target=lambda: (time.sleep(0.0002 * (number % 5)), die()), daemon=True).start()
+            threading.Timer(0.0002 * (number % 5), die).start()
 
     chosen = {"before": (strike, None), "after": (None, strike), "within": (soon, None)}[when]
     on_commit(*chosen).__enter__()

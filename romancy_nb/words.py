@@ -11,8 +11,6 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
-from romancy_nb.clock import from_us
-
 __all__ = ["age", "clean", "clip", "count", "duration", "fit", "moment", "utc", "width"]
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -86,12 +84,12 @@ def moment(us: int, now: int) -> str:
 
 
 def _local(us: int) -> datetime:
-    return from_us(us).astimezone()
+    return datetime.fromtimestamp(us / _S, UTC).astimezone()
 
 
 def utc(us: int) -> str:
     """Return the point in time *us* as it stands in saved files: ``2026-11-21 17:02 UTC``."""
-    return f"{from_us(us).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{datetime.fromtimestamp(us / _S, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -144,6 +144,8 @@ class Execution:
         report = self._report
         if self._mismatch is not None:
             return Report(mismatch=self._mismatch)
+        report.calls = [call for call in report.calls if call.place in self._calls]  # not those cancelled since
+        report.timers = [timer for timer in report.timers if timer.place in self._timers]
         report.ended = self.ended
         return report
 
@@ -347,13 +349,13 @@ class Execution:
         if self.loop.dead or self._calls.pop(place, None) is None:
             return
         self._given_up(place, future.call, Event(ev.CALL_CANCELLED, self._present, place))
-        self._report.calls = [call for call in self._report.calls if call.place != place]
         self._report.cancelled_calls.append(place)
 
     def _given_up(self, place: str, call: Call | None, row: Event) -> None:
         """The code cancelled a call or timer: journal it, unless history has it already."""
-        self._reused = [entry for entry in self._reused if entry[1] != place]
-        heapq.heapify(self._reused)
+        if self._reused:
+            self._reused = [entry for entry in self._reused if entry[1] != place]
+            heapq.heapify(self._reused)
         if self._caught_up or call is None:
             self._report.rows.append(row)
         elif not call.cancelled:
@@ -422,7 +424,6 @@ class Execution:
                 return
             self._anew = True
             self._advance(delivery.at)
-            self._report.calls = [call for call in self._report.calls if call.place != place]
             self._report.rows.append(
                 Event(delivery.kind, self._clock, place, attempt=delivery.attempt, payload=delivery.payload)
             )
@@ -462,7 +463,6 @@ class Execution:
         if self.loop.dead or self._timers.pop(place, None) is None:
             return
         self._given_up(place, self._history.calls.get(place), Event(ev.TIMER_CANCELLED, self._present, place))
-        self._report.timers = [t for t in self._report.timers if t.place != place]
         self._report.cancelled_timers.append(place)
 
     def _side_effect(self, name: str, produce: Callable[[], Outcome]) -> Outcome:

@@ -14,7 +14,7 @@ from romancy_nb.payloads.payload import Payload
 __all__ = ["ActivityCommand", "Delivery", "Ended", "OpenCall", "OpenTimer", "Outcome", "Report"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would triple what it costs to make one, and one is made at every call
 class ActivityCommand:
     """Schedule an activity.
 
@@ -41,7 +41,7 @@ class ActivityCommand:
     context: Context | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as above
 class Outcome:
     """What a call came to, as its caller gets it. ``live`` is the attempt's own exception, where this process has it (E1)."""
 

@@ -71,7 +71,7 @@ class Ambient:
         self.replaying = False
         self.reported: list[BaseException] = []
         self.codes: dict[int, tuple[Any, str]] = {}
-        self.greenlets: list[WorkflowGreenlet] = []
+        self.greenlets: dict[WorkflowGreenlet, None] = {}
         self.schedule: Callable[[ActivityCommand], WorkflowFuture]
         self.record_side_effect: Callable[[str, Callable[[], Outcome]], Outcome]
         self._unawaited: list[tuple[str, CodeType | None, int, Coroutine[Any, Any, Any]]] = []
@@ -135,7 +135,7 @@ class Ambient:
         code = WorkflowGreenlet(function, hub)
         code.ambient = self
         code.gr_context = contextvars.copy_context()
-        self.greenlets.append(code)
+        self.greenlets[code] = None
         try:
             wanted = code.switch()
             while not code.dead:
@@ -145,15 +145,17 @@ class Ambient:
                     if isinstance(error, GeneratorExit) and not (wanted.done() and not self.loop.dead):
                         self.kill(code)  # this coroutine is being closed
                         raise
-                    code.parent = getcurrent()
+                    hub = code.parent = getcurrent()
                     wanted = code.throw(error)
                 else:
-                    code.parent = getcurrent()
+                    current = getcurrent()
+                    if current is not hub:
+                        hub = code.parent = current
                     wanted = code.switch(value)
             return wanted
         finally:
             if code.dead:
-                self.greenlets.remove(code)
+                self.greenlets.pop(code, None)
 
     def kill(self, code: WorkflowGreenlet) -> None:
         """Unwind a greenlet of a run that was put down, on its own thread. It gives up on one that cannot be stopped."""

@@ -94,11 +94,16 @@ def i4_a_place_stands_once(rows: Sequence[Numbered]) -> None:
 def i5_the_clock_never_goes_back(rows: Sequence[Numbered]) -> None:
     """What is delivered is not older than what was delivered before; only reused outcomes keep their old times."""
     clock = 0
+    clocks = [(0, 0)]
     for seq, event in rows:
         if event.kind in ev.DELIVERED:
             reused = bool(event.meta and event.meta.get("reused"))
             assert reused or event.at >= clock, f"I5: row {seq} takes the clock back from {clock} to {event.at}"
             clock = max(clock, event.at)
+            clocks.append((seq, clock))
+        elif event.kind == ev.RUN_RESUMED and event.meta and event.meta.get("void_from") is not None:
+            clocks = [entry for entry in clocks if entry[0] < event.meta["void_from"]]
+            clock = clocks[-1][1]
 
 
 def i6_equal_calls_are_counted(rows: Sequence[Numbered]) -> None:

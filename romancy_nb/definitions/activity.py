@@ -75,10 +75,11 @@ class Activity(Generic[P, R_co]):
             return cast(R_co, self._in_def(found, args, kwargs))
         return cast(R_co, self._in_async(found, args, kwargs))
 
+    # None where a coroutine's type usually has Any: with Any, mypy takes asyncio.gather's overloads for ambiguous
     @overload
-    def aio(self: Activity[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
+    def aio(self: Activity[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Coroutine[None, None, T]: ...
     @overload
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[None, None, R_co]: ...
     def aio(self, *args: Any, **kwargs: Any) -> Any:
         """Call it in an ``async def`` workflow: returns a coroutine, also when the activity is a ``def`` function."""
         found = ambient()

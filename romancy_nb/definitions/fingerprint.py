@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, Final
 
 __all__ = ["OWN_CODE", "Fingerprint", "explain", "fingerprint"]
@@ -51,7 +52,8 @@ def fingerprint(function: Any) -> Fingerprint:
         >>> sorted(fingerprint(ask).reads)  # doctest: +SKIP
         ['PROMPT', 'its code']
     """
-    function = getattr(function, "__romancy_function__", function)
+    if type(function) is not FunctionType:  # a function may have got the attribute from functools.wraps
+        function = getattr(function, "__romancy_function__", function)
     known = _known.get(id(function))
     if known is not None and known[0] is function:
         for check in known[2]:

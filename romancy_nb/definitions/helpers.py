@@ -26,6 +26,8 @@ T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
 
 
 def now() -> datetime:
@@ -95,6 +97,14 @@ def sleep(seconds: float) -> Any:
 def gather(a: Callable[[], A], b: Callable[[], B], /) -> tuple[A, B]: ...
 @overload
 def gather(a: Callable[[], A], b: Callable[[], B], c: Callable[[], C], /) -> tuple[A, B, C]: ...
+@overload
+def gather(
+    a: Callable[[], A], b: Callable[[], B], c: Callable[[], C], d: Callable[[], D], /
+) -> tuple[A, B, C, D]: ...
+@overload
+def gather(
+    a: Callable[[], A], b: Callable[[], B], c: Callable[[], C], d: Callable[[], D], e: Callable[[], E], /
+) -> tuple[A, B, C, D, E]: ...
 @overload
 def gather(*calls: Callable[[], T]) -> tuple[T, ...]: ...
 def gather(*calls: Callable[[], Any]) -> tuple[Any, ...]:

@@ -63,6 +63,7 @@ class Workflow(Generic[P, R_co]):
         registry.register("workflow", self.name, self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        __tracebackhide__ = True
         self._refuse_inside()
         request = self.request(args, kwargs, site=_site())
         if self.signature.is_async:
@@ -149,6 +150,7 @@ class Workflow(Generic[P, R_co]):
         **kwargs: Any,
     ) -> Any:
         """Run it here like a call, with the options of ``start``; blocks also for an ``async def`` workflow."""
+        __tracebackhide__ = True
         self._refuse_inside()
         return launcher().run(self.request(args, kwargs, instance_id=instance_id, new=new, redo=redo, site=_site()))
 

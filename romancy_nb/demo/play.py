@@ -145,7 +145,7 @@ class _Play:
         self._save(notebook, "quickstart-killed.ipynb")
         before = journaled(self._journal)
         print(f"  The journal holds {len(before.completed)} completed steps", end="")
-        print(f"; this one may have run: {', '.join(before.open)}.\n" if before.open else ".\n")
+        print(f", and one that may have run: {', '.join(before.open)}.\n" if before.open else ".\n")
 
         with self._execution("again, in a new kernel") as (run, notebook):
             self._follow(run, None)
@@ -200,7 +200,7 @@ class _Play:
                 pid = run.pid
                 run.kill()
                 progress.end()
-                print(f"  kill -9 {pid}: effect {seen} stands in the ledger, its answer was still on its way.")
+                print(f"  kill -9 {pid}: effect {seen} has just come to stand in the ledger.")
                 run.stop()
                 return
             if time.monotonic() > until:

@@ -8,13 +8,26 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
-from romancy_nb.errors import DefinitionError
+from romancy_nb.errors import DefinitionError, RomancyError
 
-__all__ = ["define", "functions_of"]
+__all__ = ["CellSyntaxError", "define", "functions_of"]
+
+
+class CellSyntaxError(RomancyError):
+    """A cell under one of our magics is no Python. Shown as IPython shows it for a plain cell: the line and the caret."""
+
+    def __init__(self, shell: Any, error: SyntaxError) -> None:
+        super().__init__(str(error))
+        self._lines: list[str] = shell.SyntaxTB.structured_traceback(SyntaxError, error, [])
+
+    def _render_traceback_(self) -> list[str]:
+        return self._lines
 
 
 def define(
@@ -35,8 +48,9 @@ def define(
         DefinitionError: the cell awaits at its top level.
         SyntaxError: as Python says.
     """
-    source = f"# {first_line}\n" + shell.transform_cell(body)
-    name = shell.compile.cache(source, shell.execution_count, raw_code=source)
+    blank = len(re.match(r"(?:[ \t]*\n)*", body)[0].splitlines())  # type: ignore[index]  # IPython drops these lines
+    source = f"# {first_line}\n" + "\n" * blank + shell.transform_cell(body)
+    name = shell.compile.cache(source, _number(shell), raw_code=source)
     tree = ast.parse(source, filename=name)
     code = compile(tree, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | shell.compile.flags, dont_inherit=True)
     if inspect.CO_COROUTINE & code.co_flags:
@@ -56,6 +70,17 @@ def define(
         shell.user_ns[function] = definition = wrap(found)
         made.append(definition)
     return made, helpers
+
+
+def _number(shell: Any) -> int:
+    """The number that IPython shows for the cell that runs now. ``execution_count`` is one ahead of it from IPython 9 on."""
+    numbers: dict[str, int] = getattr(shell.compile, "_filename_map", {})
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_filename in numbers:
+            return numbers[frame.f_code.co_filename]
+        frame = frame.f_back  # type: ignore[assignment]
+    return int(shell.execution_count)
 
 
 def functions_of(tree: ast.Module) -> list[str]:

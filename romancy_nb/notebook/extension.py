@@ -17,14 +17,18 @@ def load_ipython_extension(shell: Any) -> None:
 
     romancy_nb._wire()
     shell.register_magics(RomancyMagics)
-    shell.user_ns.setdefault("rn", romancy_nb)
+    if shell.user_ns.setdefault("rn", romancy_nb) is romancy_nb:
+        shell.user_ns_hidden["rn"] = romancy_nb
     _greet()
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Remove the magics. The journal stays connected: runs go on."""
+    """Remove the magics and the name ``rn``. The journal stays connected: runs go on."""
     for name in _MAGICS:
         shell.magics_manager.magics["cell"].pop(name, None)
+    shell.magics_manager.registry.pop("RomancyMagics", None)
+    if shell.user_ns_hidden.pop("rn", None) is shell.user_ns.get("rn"):
+        shell.user_ns.pop("rn", None)
 
 
 def _greet() -> None:
@@ -42,7 +46,7 @@ def _greet() -> None:
     except RomancyError as error:
         print(f"romancy_nb is loaded, but its journal cannot be opened. {error}")
         return
-    if where.new:
+    if where.new and not count:
         print(f"romancy_nb: journal {where.path} (new)")
         return
     print(f"romancy_nb: journal {where.path} ({count} instance{'s' if count != 1 else ''})")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-import io
-import tokenize
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,53 +40,46 @@ def parse(line: str, valued: set[str], flags: set[str]) -> Line:
         UsageError: an unknown option, a missing value, quotes or brackets that do not close.
     """
     found = Line()
-    words = _words(line)
-    position = 0
-    while position < len(words):
-        start, text = words[position]
-        position += 1
-        if text in {"--run", "--start"}:
-            found.mode, found.call = text[2:], line[start + len(text) :].strip()
+    rest = line.lstrip()
+    while rest:
+        word = rest.split(maxsplit=1)[0]
+        rest = rest[len(word) :].lstrip()
+        if word in {"--run", "--start"}:
+            found.mode, found.call = word[2:], rest.rstrip()
             break
-        if not text.startswith("--"):
+        if not word.startswith("--"):
             if found.name:
-                raise UsageError(f"{text!r} is not expected here. Options first, then one name.")
-            found.name = text
-            continue
-        option = text[2:]
-        if option in flags:
-            found.options[option] = "True"
-        elif option in valued:
-            if position >= len(words):
-                raise UsageError(f"--{option} needs a value.")
-            found.options[option] = words[position][1]
-            position += 1
+                raise UsageError(f"{word!r} is not expected here. Options first, then one name.")
+            found.name = word
+        elif word[2:] in flags:
+            found.options[word[2:]] = "True"
+        elif word[2:] in valued:
+            if not rest:
+                raise UsageError(f"{word} needs a value.")
+            value = _value(rest)
+            found.options[word[2:]] = value
+            rest = rest[len(value) :].lstrip()
         else:
             known = ", ".join(f"--{name}" for name in sorted(valued | flags))
-            raise UsageError(f"There is no option --{option}. There are {known}.")
+            raise UsageError(f"There is no option {word}. There are {known}.")
     return found
 
 
-def _words(line: str) -> list[tuple[int, str]]:
-    """Split at spaces that stand outside brackets and quotes; (column, text) of each word."""
-    try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(line).readline))
-    except (tokenize.TokenError, SyntaxError, IndentationError) as error:
-        raise UsageError(f"Quotes or brackets on this line do not close: {line.strip()}") from error
-    words: list[tuple[int, str]] = []
-    depth, end = 0, -1
-    for token in tokens:
-        if token.type in {tokenize.NEWLINE, tokenize.NL, tokenize.ENDMARKER, tokenize.INDENT, tokenize.DEDENT}:
+def _value(text: str) -> str:
+    """Return what *text* begins with: one word, or one expression when that has quotes or brackets.
+
+    Python itself says where the expression ends: at the first space up to which everything that was opened is closed.
+    """
+    for end in (*(found.start() for found in re.finditer(r"\s+", text)), len(text)):
+        candidate = text[:end]
+        if not re.search(r"[\"'(\[{]", candidate):
+            return candidate
+        try:
+            ast.parse(candidate, mode="eval")
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
             continue
-        column, stop = token.start[1], token.end[1]
-        if depth == 0 and column != end:
-            words.append((column, ""))
-        words[-1] = (words[-1][0], line[words[-1][0] : stop])
-        depth += (token.string in "([{" and token.type == tokenize.OP) - (
-            token.string in ")]}" and token.type == tokenize.OP
-        )
-        end = stop
-    return words
+        return candidate
+    raise UsageError(f"Quotes or brackets on this line do not close: {text}")
 
 
 @magics_class
@@ -106,6 +98,7 @@ class RomancyMagics(Magics):
         parsed = parse(line, {"retries", "timeout", "delivery", "reuse", "executor"}, set())
         if parsed.name or parsed.call is not None:
             raise UsageError("%%romancy_activity takes options only; the functions are in the cell.")
+        __tracebackhide__ = True
         given: dict[str, Any] = {}
         for name, text in parsed.options.items():
             value: Any = text if name in {"delivery", "reuse"} else self._value(text)
@@ -126,6 +119,7 @@ class RomancyMagics(Magics):
 
         --run comes last; what follows is the inside of a call: --run "orders.csv", limit=10
         """
+        __tracebackhide__ = True
         parsed = parse(line, {"id", "redo", "on_failure"}, {"new"})
         if parsed.name:
             raise UsageError(
@@ -142,7 +136,11 @@ class RomancyMagics(Magics):
         return self._call(made[-1], parsed)
 
     def _define(self, magic: str, line: str, cell: str, wrap: Any, what: str) -> list[Any]:
-        made, helpers = cells.define(self.shell, cell, wrap, f"%%{magic} {line}".rstrip())
+        __tracebackhide__ = True
+        try:
+            made, helpers = cells.define(self.shell, cell, wrap, f"%%{magic} {line}".rstrip())
+        except SyntaxError as error:
+            raise cells.CellSyntaxError(self.shell, error) from None
         if not made:
             raise UsageError(f"%%{magic}: there is no function in this cell. Write one: def name(...): ...")
         left = f" (helper{'s' if len(helpers) > 1 else ''}: {', '.join(helpers)})" if helpers else ""
@@ -157,11 +155,28 @@ class RomancyMagics(Magics):
             options["new"] = True
         if "redo" in parsed.options:
             options["redo"] = [name for name in parsed.options["redo"].split(",") if name]
-        text = f"__romancy_arguments__({parsed.call})"
-        collect = {"__romancy_arguments__": lambda *args, **kwargs: (args, kwargs)}
-        args, kwargs = eval(compile(text, f"<--{parsed.mode}>", "eval"), {**self._namespace, **collect})
+        __tracebackhide__ = True
+        args, kwargs = self._arguments(parsed)
         method = workflow.run if parsed.mode == "run" else workflow.start
         return method(*args, **options, **kwargs)
+
+    def _arguments(self, parsed: Line) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Evaluate the inside of a call. It is given a line of its own, so that a comment ends with it."""
+        __tracebackhide__ = True
+        collect = "__romancy_arguments__"
+        try:
+            tree = ast.parse(f"{collect}({parsed.call}\n)", filename=f"<--{parsed.mode}>", mode="eval")
+        except SyntaxError as error:
+            raise UsageError(
+                f"What follows --{parsed.mode} is not the inside of a call ({error.msg}): {parsed.call}"
+            ) from None
+        if not (isinstance(tree.body, ast.Call) and isinstance(tree.body.func, ast.Name)):
+            raise UsageError(f"What follows --{parsed.mode} is not the inside of one call: {parsed.call}")
+        found: tuple[tuple[Any, ...], dict[str, Any]] = eval(
+            compile(tree, f"<--{parsed.mode}>", "eval"),
+            {**self._namespace, collect: lambda *args, **kwargs: (args, kwargs)},
+        )
+        return found
 
     @property
     def _namespace(self) -> dict[str, Any]:

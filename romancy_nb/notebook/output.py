@@ -30,7 +30,7 @@ class Card:
             self.notice(f"(The timeline cannot be shown: {problem})")
 
     def notice(self, line: str) -> None:
-        print(line)
+        sys.stdout.write(f"{line}\n")  # in one piece: activities print from other threads
         sys.stdout.flush()
 
     def provenance(self) -> tuple[str | None, str | None]:

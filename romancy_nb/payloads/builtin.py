@@ -9,7 +9,7 @@ import base64
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
@@ -99,7 +99,11 @@ def is_simple_time(value: datetime | time) -> bool:
     zone = value.tzinfo
     if value.fold:
         return False
-    return zone is None or zone is timezone.utc or (type(zone) is timezone and zone == timezone(zone.utcoffset(None)) and not _named(zone))
+    return (
+        zone is None
+        or zone is UTC
+        or (type(zone) is timezone and zone == timezone(zone.utcoffset(None)) and not _named(zone))
+    )
 
 
 def _named(zone: timezone) -> bool:
@@ -119,7 +123,9 @@ def _write_time(name: str) -> Writes:
             document["offset"] = [offset, zone.tzname(None)] if _named(zone) else [offset]
         elif zone is not None:
             raise Unkept(
-                value, f"has a time zone of type {type(zone).__qualname__}", "Use zoneinfo.ZoneInfo or datetime.timezone."
+                value,
+                f"has a time zone of type {type(zone).__qualname__}",
+                "Use zoneinfo.ZoneInfo or datetime.timezone.",
             )
         if value.fold:
             document["fold"] = 1
@@ -264,7 +270,11 @@ def writer_by_base(value: Any) -> Writes | None:
         raise Unkept(value, "is a secret, and secrets are not journaled", "Keep its name and read it where it is used.")
     if isinstance(value, (str, int, float, dict, list, tuple, set)):
         base = next(kind for kind in (str, int, float, dict, list, tuple, set) if isinstance(value, kind))
-        raise Unkept(value, f"is a {base.__name__} of a class of its own", f"Return {base.__name__}(...) of it instead, or register a codec with rn.register_codec(...).")
+        raise Unkept(
+            value,
+            f"is a {base.__name__} of a class of its own",
+            f"Return {base.__name__}(...) of it instead, or register a codec with rn.register_codec(...).",
+        )
     return None
 
 

@@ -167,7 +167,9 @@ def _refusal(error: Unkept, what: str, value: Any, problem: str = "cannot be jou
     if error.is_cycle:
         reason, remedy = "contains itself", "Break the cycle: refer by an id instead."
         path = error.path if len(error.path) < 100 else error.path[:100] + "…"
-        return NotJournalable(f"{_opening(what)} {problem}: {root} ({type_name(value)}) {reason} at {root}{path}. {remedy}")
+        return NotJournalable(
+            f"{_opening(what)} {problem}: {root} ({type_name(value)}) {reason} at {root}{path}. {remedy}"
+        )
     path = error.path if len(error.path) < 300 else error.path[:300] + "…"
     return NotJournalable(
         f"{_opening(what)} {problem}: {root}{path}, a {type_name(error.culprit)}, {error.reason}. {error.remedy}"

@@ -1,186 +1,327 @@
-"""Errors to payloads and back (E1-E3).
+"""Errors as documents, and back to errors of the same class.
 
-What the journal keeps of an error is what its caller gets, live and on replay: class, arguments, attributes that can be
-journaled, notes, cause and the members of a group. Classes are looked up, never imported, and rebuilt without ``__init__``.
+``{"type": "builtins.ValueError", "message": "no such item", "args": ["no such item"], "traceback": "…"}``, and where
+they say something: ``attributes``, ``notes``, ``cause``, ``context``, ``suppress_context``, ``exceptions``, ``lost`` (what
+could not be journaled), ``stand_in`` (it arrives as ActivityError, E3).
+
+Both directions must never fail: an error that cannot be told would hide what went wrong.
 """
 
 from __future__ import annotations
 
-import json
+import sysconfig
 import traceback
-from contextlib import suppress
-from typing import Any
+import types
+from pathlib import Path
+from typing import Any, Final
 
-from romancy_nb.errors import ActivityError, NotJournalable
-from romancy_nb.payloads import interim_builtin as builtin
-from romancy_nb.payloads.interim_classes import find_class, name_of
-from romancy_nb.payloads.payload import Part, Payload, document
+from romancy_nb.errors import ActivityError, CannotRestore
+from romancy_nb.payloads import registry
+from romancy_nb.payloads.payload import Payload
+from romancy_nb.payloads.text import NotText, deep_recursion, dumps, loads
+from romancy_nb.payloads.tree import Reader, Writer, type_name
 
-__all__ = ["decode_failure", "encode_failure"]
+__all__ = ["decode_failure", "describe", "encode_failure", "rebuild"]
 
-_DEPTH = 10
-_TEXT = 8_000
-_OURS = ("romancy_nb", "asyncio", "threading", "concurrent")
+_LONGEST: Final = 8_000  # characters of a traceback, the last ones
+_LONGEST_MESSAGE: Final = 100_000
+_DEEPEST: Final = 12  # causes of causes
+_MANY: Final = 1_000  # members of groups, in all
+_TRACEBACK: Final = "__romancy_traceback__"
+_NOT_ATTRIBUTES: Final = frozenset({"args", "exceptions", "message", _TRACEBACK})
+_QUIET: Final = frozenset({"obj", "name_from"})  # what the interpreter adds for its own hints
+_SELF: Final = str(Path(__file__).resolve().parent.parent)
+_LIBRARY: Final = Path(sysconfig.get_path("stdlib"))
+_HIDDEN: Final = (
+    _SELF + "/",
+    _SELF + "\\",
+    str(_LIBRARY / "asyncio"),
+    str(_LIBRARY / "concurrent"),
+    str(_LIBRARY / "threading.py"),
+)
 
 
 def encode_failure(error: BaseException) -> Payload:
-    """Return *error* as a payload. Never raises: what cannot be kept is left out.
+    """Return *error* as it is journaled. Never raises.
 
-    >>> import json
-    >>> json.loads(encode_failure(ValueError("no")).text)["type"]
-    'builtins.ValueError'
+    What is not an ``Exception``, and StopIteration, is marked to arrive as an ActivityError (E3).
+
+    Example::
+
+        encode_failure(KeyError("a")).text  # '{"type":"builtins.KeyError","message":"\\'a\\'","args":["a"]}'
     """
-    parts: list[Part] = []
-    flat = _flatten(error, parts, 0, set())
-    text = _traceback(error)
-    if text:
-        flat["traceback"] = text
-    return Payload(document(flat), tuple(parts))
+    stand_in = not isinstance(error, Exception) or isinstance(error, (StopIteration, StopAsyncIteration))
+    for careful in (False, True):
+        try:
+            with deep_recursion():
+                out = Writer(careful)
+                document = describe(error, out)
+                if stand_in:
+                    document["stand_in"] = True
+                return Payload(dumps(document), tuple(out.parts))
+        except NotText:
+            continue  # a text with lone surrogates somewhere in it
+        except Exception:
+            break
+    bare = {
+        "type": _clean(registry.class_name(type(error))),
+        "message": _clean(_text(error)),
+        "args": [],
+        "lost": ["args"],
+    }
+    return Payload(dumps({**bare, "stand_in": True} if stand_in else bare))
 
 
 def decode_failure(payload: Payload) -> BaseException:
-    """Return the error of *payload*, as its own class where that is here, else as an ``ActivityError``.
+    """Return the error that ``encode_failure`` wrote: of its own class if that is loaded here, else an ActivityError.
 
-    The recorded traceback is its attribute ``__romancy_traceback__``.
+    ``__romancy_traceback__`` holds the recorded traceback as text. What could not be journaled is named in a note.
+
+    Raises:
+        CannotRestore: *payload* holds no error.
+
+    Example::
+
+        decode_failure(encode_failure(KeyError("a")))  # KeyError('a')
     """
-    flat = json.loads(payload.text)
-    error = _restore(flat, payload.parts)
-    with suppress(AttributeError, TypeError):
-        error.__romancy_traceback__ = flat.get("traceback", "")  # type: ignore[attr-defined]
-    return error
-
-
-def _message(error: BaseException) -> str:
     try:
-        return str(error)[:_TEXT]
-    except BaseException as worse:
-        return f"<str() of this error raised {type(worse).__name__}>"
+        document = loads(payload.text)
+        if type(document) is not dict or not isinstance(document.get("type"), str):
+            raise ValueError("it is not the record of an error")
+        with deep_recursion():
+            return rebuild(document, Reader(payload.parts))
+    except Exception as error:
+        raise CannotRestore(f"An error cannot be restored from the journal: {error}.") from error
+
+
+# -- to documents ------------------------------------------------------------------------------------------------------
+
+
+def describe(error: BaseException, out: Writer) -> dict[str, Any]:
+    """Return the document of *error*, with everything that hangs on it."""
+    return _Telling(out).tell(error, 0) or {}
+
+
+class _Telling:
+    """Writes one error and those that it refers to, each once."""
+
+    def __init__(self, out: Writer) -> None:
+        self.out = out
+        self.told: set[int] = set()
+
+    def tell(self, error: BaseException, depth: int) -> dict[str, Any] | None:
+        if id(error) in self.told or depth > _DEEPEST or len(self.told) > _MANY:
+            return None
+        self.told.add(id(error))
+        lost: list[str] = []
+        document: dict[str, Any] = {"type": registry.class_name(type(error)), "message": self.kept_text(_text(error))}
+        document["args"] = self.arguments(error, lost)
+        attributes = self.attributes(error, lost)
+        if attributes:
+            document["attributes"] = attributes
+        notes = getattr(error, "__notes__", None)
+        if isinstance(notes, (list, tuple)) and notes:
+            document["notes"] = [self.kept_text(note) for note in notes if isinstance(note, str)]
+        if isinstance(error, BaseExceptionGroup):
+            document["message"] = self.kept_text(str(error.message))
+            document["exceptions"] = [told for each in error.exceptions if (told := self.tell(each, depth + 1))]
+        if error.__cause__ is not None and (cause := self.tell(error.__cause__, depth + 1)):
+            document["cause"] = cause
+        if error.__context__ is not None and (context := self.tell(error.__context__, depth + 1)):
+            document["context"] = context
+        if error.__suppress_context__:
+            document["suppress_context"] = True
+        if lost:
+            document["lost"] = lost
+        recorded = _traceback(error)
+        if recorded:
+            document["traceback"] = self.kept_text(recorded)
+        return document
+
+    def kept_text(self, text: str) -> Any:
+        return self.out.any(text)
+
+    def arguments(self, error: BaseException, lost: list[str]) -> list[Any]:
+        if isinstance(error, BaseExceptionGroup):
+            return []  # the message and the members say it
+        kept = []
+        for position, argument in enumerate(_args(error)):
+            fits, document = self.out.attempt(argument)
+            if not fits:
+                lost.append(f"args[{position}] ({type_name(argument)})")
+                document = self.kept_text(_repr(argument))
+            kept.append(document)
+        return kept
+
+    def attributes(self, error: BaseException, lost: list[str]) -> dict[str, Any]:
+        kept = {}
+        for name, value in _attributes(error).items():
+            fits, document = self.out.attempt(value)
+            if fits:
+                kept[name] = document
+            elif name not in _QUIET:
+                lost.append(f".{name} ({type_name(value)})")
+        return kept
+
+
+def _args(error: BaseException) -> tuple[Any, ...]:
+    held: Any = error.args
+    return held if isinstance(held, tuple) else ()
+
+
+def _attributes(error: BaseException) -> dict[str, Any]:
+    """What an error carries beside its arguments: the members of its C structure, its slots, its ``__dict__``."""
+    found: dict[str, Any] = {}
+    for cls in type(error).__mro__:
+        for name, member in vars(cls).items():
+            if isinstance(member, (types.MemberDescriptorType, types.GetSetDescriptorType)) and _is_attribute(name):
+                try:
+                    value = member.__get__(error)
+                except Exception:
+                    continue
+                if value is not None:
+                    found[name] = value
+    held = getattr(error, "__dict__", None)
+    if isinstance(held, dict):
+        found.update({name: value for name, value in held.items() if isinstance(name, str) and _is_attribute(name)})
+    return found
+
+
+def _is_attribute(name: str) -> bool:
+    return name not in _NOT_ATTRIBUTES and not (name.startswith("__") and name.endswith("__"))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception as failed:
+        return f"<str() of this {type(error).__qualname__} raised {type(failed).__qualname__}>"
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "…"
+
+
+def _repr(value: Any) -> str:
+    try:
+        return f"{value!r:.200}"
+    except Exception:
+        return f"<{type_name(value)}>"
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _traceback(error: BaseException) -> str:
+    """Return the traceback of *error* as text, without our own frames; what was recorded of it earlier comes first."""
+    recorded = getattr(error, _TRACEBACK, "")
     try:
-        shown = traceback.TracebackException.from_exception(error, compact=True, max_group_depth=_DEPTH)
-        kept = [f for f in shown.stack if not _is_ours(f.filename)]
-        shown.stack = traceback.StackSummary.from_list(kept)
-        return "".join(shown.format(chain=False))[-_TEXT:]
-    except BaseException:
-        return ""
+        frames = [
+            frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_HIDDEN)
+        ]
+        text = "".join(traceback.format_list(frames))
+    except Exception:
+        text = ""
+    if text:
+        text = f"Traceback (most recent call last):\n{text}{''.join(_last_lines(error))}"
+    if isinstance(recorded, str) and recorded and recorded != text:
+        text = f"{recorded}\nraised again:\n{text}" if text else recorded
+    return text if len(text) <= _LONGEST else "…" + text[-_LONGEST:]
 
 
-def _is_ours(filename: str) -> bool:
-    pieces = filename.replace("\\", "/").split("/")
-    return any(piece.removesuffix(".py") in _OURS for piece in pieces[-3:])
+def _last_lines(error: BaseException) -> list[str]:
+    try:
+        return list(traceback.TracebackException(type(error), error, None, compact=True).format_exception_only())
+    except Exception:
+        return [f"{type(error).__qualname__}\n"]
 
 
-def _flatten(error: BaseException, parts: list[Part], depth: int, seen: set[int]) -> dict[str, Any]:
-    cls = type(error)
-    flat: dict[str, Any] = {"type": name_of(cls).replace(":", "."), "class": name_of(cls), "message": _message(error)}
-    seen = seen | {id(error)}
-    odd = not isinstance(error, Exception) or isinstance(error, (StopIteration, StopAsyncIteration))
-    if odd and not isinstance(error, BaseExceptionGroup):
-        flat["odd"] = True  # it would mean something else to the code that catches it (E3)
-    if isinstance(error, BaseExceptionGroup) and depth < _DEPTH:
-        flat["group"] = [_flatten(member, parts, depth + 1, seen) for member in error.exceptions if id(member) not in seen]
-        flat["args"] = [str(error.args[0])] if error.args else [""]
-    else:
-        args = _kept({str(i): arg for i, arg in enumerate(error.args)}, parts)
-        flat["args"] = [args.get(str(i), {"$lost": type(arg).__name__}) for i, arg in enumerate(error.args)]
-    state = {k: v for k, v in _state(error).items() if not k.startswith("__")}
-    if state:
-        kept = _kept(state, parts)
-        flat["state"] = kept
-        lost = sorted(state.keys() - kept.keys())
-        if lost:
-            flat["lost"] = lost
-    notes = getattr(error, "__notes__", None)
-    if isinstance(notes, list):
-        flat["notes"] = [str(note) for note in notes]
-    for name in ("cause", "context"):
-        other = getattr(error, f"__{name}__")
-        if other is not None and id(other) not in seen and depth < _DEPTH:
-            flat[name] = _flatten(other, parts, depth + 1, seen)
-    if error.__suppress_context__:
-        flat["suppress"] = True
-    return flat
+# -- back to errors ----------------------------------------------------------------------------------------------------
 
 
-def _state(error: BaseException) -> dict[str, Any]:
-    state = dict(getattr(error, "__dict__", {}))
-    if isinstance(error, (OSError, SyntaxError, ImportError, UnicodeError, AttributeError, NameError)):
-        for name in _BUILT_IN_STATE:
-            with suppress(Exception):
-                value = getattr(error, name, None)
-                if value is not None:
-                    state[name] = value
-    return state
-
-
-_BUILT_IN_STATE = ("errno", "strerror", "filename", "filename2", "msg", "lineno", "offset", "text", "end_lineno", "end_offset",
-                   "name", "path", "encoding", "object", "start", "end", "reason")  # fmt: skip
-
-
-def _kept(values: dict[str, Any], parts: list[Part]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for name, value in values.items():
-        before = len(parts)
-        try:
-            flat = builtin.flatten(value, name, parts)
-            json.dumps(flat)
-        except (NotJournalable, RecursionError, ValueError, TypeError, UnicodeError, AttributeError):
-            del parts[before:]
-        else:
-            kept[name] = flat
-    return kept
-
-
-def _restore(flat: dict[str, Any], parts: tuple[Part, ...]) -> BaseException:
-    error = _rebuilt(flat, parts)
-    with suppress(AttributeError, TypeError):
-        for note in flat.get("notes", ()):
+def rebuild(document: dict[str, Any], source: Reader) -> BaseException:
+    """Return the error of *document*."""
+    name = document["type"]
+    lost = list(document.get("lost", ()))
+    error = None
+    if not document.get("stand_in"):
+        error = _of_its_class(name, document, source, lost)
+    if error is None:
+        error = ActivityError(source.any(document.get("message", "")), original=name)
+    for note in document.get("notes", ()):
+        error.add_note(source.any(note))
+    if lost:
+        note = f"Not journaled, and absent here: {', '.join(lost)}"
+        if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
-        if flat.get("lost"):
-            error.add_note(f"(not journaled: {', '.join(flat['lost'])})")
-    if "cause" in flat:
-        error.__cause__ = _restore(flat["cause"], parts)
-    if "context" in flat:
-        error.__context__ = _restore(flat["context"], parts)
-    error.__suppress_context__ = bool(flat.get("suppress"))
+    if "traceback" in document:
+        _try_set(error, _TRACEBACK, source.any(document["traceback"]))
+    if "cause" in document:
+        error.__cause__ = rebuild(document["cause"], source)
+    if "context" in document:
+        error.__context__ = rebuild(document["context"], source)
+    error.__suppress_context__ = bool(document.get("suppress_context"))
     return error
 
 
-def _rebuilt(flat: dict[str, Any], parts: tuple[Part, ...]) -> BaseException:
-    cls = find_class(flat["class"])
-    stand_in = ActivityError(f"{flat['type']}: {flat['message']}", original=flat["type"])
-    if flat.get("odd") or cls is None or not issubclass(cls, BaseException):
-        return stand_in
+def _of_its_class(name: str, document: dict[str, Any], source: Reader, lost: list[str]) -> BaseException | None:
+    """Make an error of the class called *name*, without its ``__init__``; None when that cannot be."""
+    cls = registry.find(name)
+    if not (isinstance(cls, type) and issubclass(cls, BaseException)):
+        return None
     try:
-        if "group" in flat:
-            members = [_restore(member, parts) for member in flat["group"]]
-            return cls(flat["args"][0], members)
-        if any(isinstance(arg, dict) and "$lost" in arg for arg in flat["args"]):
-            return _without_args(cls, flat, parts)
-        args = tuple(builtin.restore(arg, parts) for arg in flat["args"])
-        error = cls.__new__(cls, *args)
-        error.args = args
-        _set_state(error, flat, parts)
-        str(error)
-        return error
-    except BaseException:
-        return stand_in
-
-
-def _without_args(cls: Any, flat: dict[str, Any], parts: tuple[Part, ...]) -> BaseException:
-    """Some argument could not be journaled: the message stands for all of them."""
-    error: BaseException = cls.__new__(cls, flat["message"])
-    error.args = (flat["message"],)
-    _set_state(error, flat, parts)
-    str(error)
+        error = _bare(cls, document, source)
+        if error is None:
+            return None
+        if not isinstance(error, BaseExceptionGroup):
+            error.args = tuple(
+                [_or_lost(argument, source, f"args[{i}]", lost) for i, argument in enumerate(document["args"])]
+            )
+        for key, held in document.get("attributes", {}).items():
+            missing = len(lost)
+            value = _or_lost(held, source, f".{key}", lost)
+            if len(lost) == missing:
+                _try_set(error, key, value)
+        _check_text(error, source.any(document.get("message", "")), lost)
+    except Exception:
+        return None
     return error
 
 
-def _set_state(error: BaseException, flat: dict[str, Any], parts: tuple[Part, ...]) -> None:
-    for name, value in flat.get("state", {}).items():
-        with suppress(AttributeError, TypeError):
-            setattr(error, name, builtin.restore(value, parts))
+def _bare(cls: type[BaseException], document: dict[str, Any], source: Reader) -> BaseException | None:
+    # the first class in C makes the object: a __new__ in Python is the user's code, as __init__ is
+    base = next(each for each in cls.__mro__ if "__new__" in vars(each) and not _is_python(vars(each)["__new__"]))
+    make: Any = vars(base)["__new__"]
+    if issubclass(cls, BaseExceptionGroup):
+        members = [rebuild(each, source) for each in document["exceptions"]]
+        group: BaseException = make(cls, source.any(document["message"]), members)
+        return group
+    made = make(cls)
+    return made if type(made) is cls else None
 
 
+def _is_python(function: Any) -> bool:
+    return isinstance(getattr(function, "__func__", function), types.FunctionType)
+
+
+def _or_lost(document: Any, source: Reader, where: str, lost: list[str]) -> Any:
+    try:
+        return source.any(document)
+    except Exception as error:
+        lost.append(f"{where} ({error})")
+        return None
+
+
+def _check_text(error: BaseException, message: str, lost: list[str]) -> None:
+    """An error whose ``str()`` needs what was lost would say nothing; let its recorded message stand in a note."""
+    try:
+        str(error)
+    except Exception:
+        error.add_note(f"Its message was: {message}")
+
+
+def _try_set(error: BaseException, name: str, value: Any) -> None:
+    try:
+        object.__setattr__(error, name, value)
+    except Exception:
+        held = getattr(error, "__dict__", None)
+        if isinstance(held, dict):
+            held[name] = value

@@ -22,7 +22,16 @@ from romancy_nb.payloads.tree import Lost, Reader, Unkept, Writer, Writes
 __all__ = ["read_arrow", "read_pandas", "writer_for"]
 
 _INDEXES: Final = frozenset(
-    "Index RangeIndex DatetimeIndex TimedeltaIndex PeriodIndex CategoricalIndex IntervalIndex MultiIndex".split()
+    {
+        "CategoricalIndex",
+        "DatetimeIndex",
+        "Index",
+        "IntervalIndex",
+        "MultiIndex",
+        "PeriodIndex",
+        "RangeIndex",
+        "TimedeltaIndex",
+    }
 )
 
 
@@ -30,21 +39,24 @@ def writer_for(name: str) -> Writes | None:
     """Return how to write the pandas class called *name*."""
     if name in _INDEXES:
         return lambda out, value: {"$type": "pandas", "as": "Index", "index": write_index(out, value)}
-    return {
+    kinds: dict[str, Writes] = {
         "DataFrame": write_frame,
         "Series": _write_series,
         "Timestamp": _write_timestamp,
         "Timedelta": _write_timedelta,
         "NaTType": lambda out, value: {"$type": "pandas", "as": "NaT"},
         "NAType": lambda out, value: {"$type": "pandas", "as": "NA"},
-    }.get(name)
+    }
+    return kinds.get(name)
 
 
 def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise Lost("it is a pandas value, and pandas is not installed. Install it: pip install romancy_nb[frames]") from error
+        raise Lost(
+            "it is a pandas value, and pandas is not installed. Install it: pip install romancy_nb[frames]"
+        ) from error
     return pandas
 
 
@@ -63,7 +75,7 @@ def write_frame(out: Writer, frame: Any, kind: str = "DataFrame") -> Any:
         about["attrs"] = out.any(frame.attrs)
     if getattr(frame.index, "freq", None) is not None:
         about["freq"] = frame.index.freq.freqstr
-    if not any(dtype == object for dtype in bare.dtypes) and bare.index.dtype != object:
+    if not any(_is_object(dtype) for dtype in (*bare.dtypes, bare.index.dtype)):
         try:
             table = pyarrow.Table.from_pandas(bare)
             if _same_shape(table.slice(0, 5).to_pandas(), bare.iloc[:5]):
@@ -71,6 +83,10 @@ def write_frame(out: Writer, frame: Any, kind: str = "DataFrame") -> Any:
         except Exception:
             pass  # something that Arrow does not know; column by column it may be kept, or the error names the column
     return {"$type": "pandas", **about, **_by_column(out, bare)}
+
+
+def _is_object(dtype: Any) -> bool:
+    return bool(dtype.kind == "O" and dtype.name == "object")
 
 
 def _same_shape(restored: Any, frame: Any) -> bool:
@@ -138,12 +154,17 @@ def read_pandas(source: Reader, document: dict[str, Any]) -> Any:
         return read_index(source, document["index"])
     index = read_index(source, document["index"])
     columns = {
-        position: pandas.Series(read_values(source, held), index=index, copy=False)
+        position: pandas.Series(read_values(source, held), index=index, dtype=_dtype(held))
         for position, held in enumerate(document["data"])
     }
     frame = pandas.DataFrame(columns, index=index)
     frame.columns = read_index(source, document["labels"])
     return _finish(document, frame, source)
+
+
+def _dtype(document: dict[str, Any]) -> Any:
+    """The dtype to insist on: pandas would make texts of objects that are all texts."""
+    return object if document["dtype"] == "object" else None
 
 
 def _finish(document: dict[str, Any], frame: Any, source: Reader) -> Any:
@@ -193,17 +214,25 @@ def read_index(source: Reader, document: dict[str, Any]) -> Any:
         levels = [read_index(source, level) for level in document["levels"]]
         codes = [source.any(held) for held in document["codes"]]
         return pandas.MultiIndex(levels=levels, codes=codes, names=names, verify_integrity=False)
-    index = pandas.Index(read_values(source, document), name=names[0], tupleize_cols=False)
+    index = pandas.Index(read_values(source, document), name=names[0], dtype=_dtype(document), tupleize_cols=False)
     if "freq" in document:
         index.freq = document["freq"]
     return index
 
 
+def bare(array: Any) -> Any:
+    """Return the numpy array inside *array* where pandas merely wraps one."""
+    return array.to_numpy() if type(array).__name__ in ("NumpyExtensionArray", "PandasArray") else array
+
+
 def write_values(out: Writer, array: Any) -> dict[str, Any]:
-    """Return the document of one column: objects as JSON, codes and categories, or Arrow."""
+    """Return the document of one column: objects as JSON, codes and categories, .npy, or Arrow."""
+    array = bare(array)
     dtype = array.dtype
-    if dtype == object:
-        return {"dtype": "object", "values": out.items(array, array)}
+    if _is_object(dtype):
+        return {"dtype": "object", "values": out.items(array, array.tolist())}
+    if type(array).__module__ == "numpy":
+        return {"dtype": str(dtype), "array": out.part("npy", array_bytes(array))}
     if dtype.name == "category":
         return {
             "dtype": "category",
@@ -217,7 +246,9 @@ def write_values(out: Writer, array: Any) -> dict[str, Any]:
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)
         kept = table.slice(0, 5).to_pandas()["value"].dtype
     except Exception as error:
-        raise Unkept(array, f"of dtype {dtype} is unknown to Arrow ({error})", "Convert it with .astype(...).") from error
+        raise Unkept(
+            array, f"of dtype {dtype} is unknown to Arrow ({error})", "Convert it with .astype(...)."
+        ) from error
     if kept != dtype:
         raise Unkept(array, f"of dtype {dtype} would come back as {kept}", f"Convert it with .astype({str(kept)!r}).")
     return {"dtype": str(dtype), "values": out.part("arrow", arrow_bytes(table))}
@@ -233,11 +264,13 @@ def read_values(source: Reader, document: dict[str, Any]) -> Any:
         array = numpy.empty(len(values), dtype=object)
         for position, value in enumerate(values):  # not array[:] = values: that would spread nested lists
             array[position] = value
-        return pandas.arrays.NumpyExtensionArray(array) if hasattr(pandas.arrays, "NumpyExtensionArray") else array
+        return array
     if document["dtype"] == "category":
         codes = array_of(source.data(document["codes"]))
         categories = read_index(source, document["categories"])
         return pandas.Categorical.from_codes(codes, categories=categories, ordered=document["ordered"])
+    if "array" in document:
+        return array_of(source.data(document["array"]))
     return arrow_table(source.data(document["values"])).to_pandas()["value"].array
 
 

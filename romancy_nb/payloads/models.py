@@ -148,15 +148,16 @@ class _EnumPlan(ClassPlan):
     def write(self, value: Any, out: Writer) -> Any:
         if type(value) is not self.cls:
             return out.by_value(value)
-        held = value._value_
+        member: Any = value
+        held = member._value_
         if type(held) in (str, int) and not out.careful and self._member(held) is value:
             return held
         return self.write_tagged(value, out, known=True)
 
-    def _member(self, held: Any) -> Any:
-        by_value: dict[Any, Any] = self.cls.__dict__["_value2member_map_"]
+    def _member(self, held: Any) -> enum.Enum | None:
+        by_value: dict[Any, enum.Enum] = self.cls.__dict__["_value2member_map_"]
         found = by_value.get(held)
-        return found if found is not None and type(found._value_) is type(held) else None
+        return found if found is not None and type(found.value) is type(held) else None
 
     def read(self, document: Any, source: Reader) -> Any:
         if type(document) not in (str, int):
@@ -165,7 +166,8 @@ class _EnumPlan(ClassPlan):
             return source.other(document)
         found = self._member(document)
         if found is None and issubclass(self.cls, enum.Flag) and type(document) is int:
-            return self.cls(document)
+            member: Any = self.cls
+            return member(document)
         if found is None:
             raise Lost(f"{self.cls.__qualname__} has no member {document!r} any more")
         return found
@@ -208,7 +210,10 @@ class _DataPlan(ClassPlan):
         slots = {name for base in cls.__mro__ for name in _slots(base)}
         self._slotted = bool(slots)
         self._cached = {
-            name for base in cls.__mro__ for name, held in vars(base).items() if isinstance(held, functools.cached_property)
+            name
+            for base in cls.__mro__
+            for name, held in vars(base).items()
+            if isinstance(held, functools.cached_property)
         }
 
     def annotations(self) -> dict[str, Any]:
@@ -228,7 +233,7 @@ class _DataPlan(ClassPlan):
 
     def build(self, document: dict[str, Any], source: Reader) -> Any:
         values = self._read_fields(document, source)
-        made = object.__new__(self.cls)
+        made: Any = object.__new__(self.cls)
         if "$extra" in document:
             values.update(source.any(document["$extra"]))
         if self._slotted:
@@ -362,5 +367,3 @@ def _kind(cls: type) -> Callable[[type], ClassPlan] | None:
             return None
         return _DataPlan
     return None
-
-

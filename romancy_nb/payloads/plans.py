@@ -11,9 +11,9 @@ was recorded is what comes back. Only when a document no longer has the shape of
 
 from __future__ import annotations
 
-import collections.abc as abc
 import types
 import typing
+from collections import abc
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -69,7 +69,11 @@ class _Text:
     """A type of the standard library that a text says whole: UUID, date, Decimal, Path …"""
 
     def __init__(
-        self, cls: type, show: Callable[[Any], str], make: Callable[[str], Any], fits: Callable[[Any], bool] | None = None
+        self,
+        cls: type,
+        show: Callable[[Any], str],
+        make: Callable[[str], Any],
+        fits: Callable[[Any], bool] | None = None,
     ) -> None:
         self.cls = cls
         self.show = show
@@ -152,7 +156,8 @@ class _Set:
 
         if type(value) is not self.cls:
             return out.by_value(value)
-        return sorted(out.items(value, value, lambda item: self.inner.write(item, out)), key=sorted_dumps)
+        values: Any = value
+        return sorted(out.items(values, values, lambda item: self.inner.write(item, out)), key=sorted_dumps)
 
     def read(self, document: Any, source: Reader) -> Any:
         if type(document) is not list:
@@ -330,4 +335,3 @@ def _container(cls: Any, arguments: tuple[Any, ...]) -> Plan:
     from romancy_nb.payloads.models import class_plan
 
     return class_plan(cls) or ANYTHING
-

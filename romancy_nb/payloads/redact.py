@@ -10,15 +10,29 @@ __all__ = ["REDACTED", "Redacted", "is_secret", "redacted"]
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _ALONE: Final = frozenset(
-    "apikey authorization bearer credential credentials passcode passphrase passwd password pwd secret token".split()
+    {"apikey", "authorization", "bearer", "credential", "credentials", "passcode", "passphrase", "passwd", "password"}
+    | {"passwords", "pwd", "secret", "secrets", "token"}
 )
-"""A name is a secret's when its last word is one of these: ``token`` and ``access_token``, not ``token_count``."""
-_PAIRS: Final = frozenset(
-    f"{first} key"
-    for first in "access account admin api app auth client encryption master private secret service shared signing ssh".split()
+"""A name is a secret's when its last word is one of these: ``token`` and ``access_token``, not ``token_count``. Nor
+``tokens``: those are counted (``max_tokens``)."""
+_KEYS: Final = frozenset(
+    {
+        "access",
+        "account",
+        "admin",
+        "api",
+        "app",
+        "auth",
+        "client",
+        "encryption",
+        "license",
+        "master",
+        "private",
+        "secret",
+    }
+    | {"service", "shared", "signing", "ssh"}
 )
-_PLURALS: Final = frozenset("passwords secrets".split())
-"""``tokens`` is not among them: those are counted (``max_tokens``)."""
+"""... or when ``key`` follows one of these; ``sort_key`` and ``primary_key`` are none."""
 _VALUE_WORDS: Final = frozenset({"value", "header"})
 
 
@@ -61,7 +75,7 @@ def is_secret(name: str, value_or_annotation: Any = None) -> bool:
         words.pop()  # token2, token_value
     if not words:
         return False
-    return words[-1] in _ALONE or words[-1] in _PLURALS or " ".join(words[-2:]) in _PAIRS
+    return words[-1] in _ALONE or (words[-1] in ("key", "keys") and len(words) > 1 and words[-2] in _KEYS)
 
 
 def _is_secret_type(thing: Any) -> bool:

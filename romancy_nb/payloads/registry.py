@@ -114,7 +114,9 @@ class PickleCodec:
 
     def matches(self, value: Any) -> bool:
         """Return whether *value* is of precisely this class (or of an older definition of it in the notebook)."""
-        return type(value) is self.cls or (type(value).__module__ == "__main__" and self.name[7:] == class_name(type(value)))
+        return type(value) is self.cls or (
+            type(value).__module__ == "__main__" and self.name[7:] == class_name(type(value))
+        )
 
     def encode(self, value: Any) -> bytes:
         """Return *value* pickled."""
@@ -143,6 +145,10 @@ def find(name: str) -> Any:
     """Return what ``module.qualname`` means in the modules that are loaded now, or None. Imports nothing."""
     if name in _classes:
         return _classes[name]
+    module, _, last = name.rpartition(".")
+    direct = getattr(sys.modules.get(module), "__dict__", {}).get(last)
+    if direct is not None:
+        return direct
     for module, path in _splits(name):
         found: Any = sys.modules.get(module)
         for step in path:

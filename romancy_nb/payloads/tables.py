@@ -74,7 +74,9 @@ def array_bytes(value: Any) -> bytes:
     try:
         np.save(buffer, value, allow_pickle=False)
     except ValueError as error:
-        raise Unkept(value, f"of dtype {value.dtype} cannot be saved ({error})", "Convert it to another dtype.") from error
+        raise Unkept(
+            value, f"of dtype {value.dtype} cannot be saved ({error})", "Convert it to another dtype."
+        ) from error
     return buffer.getvalue()
 
 
@@ -93,13 +95,12 @@ def _read_array(document: dict[str, Any], data: bytes, source: Reader) -> Any:
 def _write_numpy_scalar(out: Writer, value: Any) -> Any:
     import numpy as np
 
-    if isinstance(value, (np.bool_, np.integer, np.float16, np.float32, np.float64)) and not isinstance(
-        value, np.timedelta64
-    ):
+    kind, size = value.dtype.kind, value.dtype.itemsize
+    if kind in "biu" or (kind == "f" and size <= 8):  # a long double has more digits than a Python float
         return {"$type": "numpy", "dtype": value.dtype.name, "value": out.any(value.item())}
-    if isinstance(value, np.str_):
+    if kind == "U":
         return {"$type": "numpy", "dtype": "str", "value": out.any(str(value))}
-    if isinstance(value, (np.datetime64, np.timedelta64)) and type(value).__name__ in ("datetime64", "timedelta64"):
+    if kind in "mM":
         return {"$type": "numpy", "dtype": value.dtype.str, "value": int(value.astype("i8")), "shown": str(value)}
     return {**out.part("npy", array_bytes(np.asarray(value))), "as": "scalar"}
 
@@ -112,7 +113,7 @@ def read_numpy_scalar(source: Reader, document: dict[str, Any]) -> Any:
     if dtype == "str":
         return np.str_(value)
     if dtype[1:2] in ("M", "m"):
-        return np.array(value, "i8").astype(dtype)[()] if dtype[2:3] != "" else np.dtype(dtype).type(value)
+        return np.array(value, "i8").astype(dtype)[()]
     return np.dtype(dtype).type(value)
 
 
@@ -136,7 +137,7 @@ def arrow_bytes(table: Any) -> bytes:
     pyarrow = need_pyarrow()
     sink = pyarrow.BufferOutputStream()
     with pyarrow.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table) if hasattr(table, "column_names") and hasattr(table, "combine_chunks") else stream.write(table)
+        stream.write_table(table)
     return bytes(sink.getvalue())
 
 
@@ -159,13 +160,13 @@ def _write_arrow(out: Writer, value: Any) -> Any:
 
 
 def _write_polars(out: Writer, value: Any, kind: str = "DataFrame") -> Any:
+    for name, dtype in value.schema.items():
+        if "Object" in str(dtype):  # polars would write the addresses of the objects
+            error = Unkept(value[name], "holds Python objects", "Cast it to another dtype, or return its .to_list().")
+            error.inside(value, f"[{name!r}]")
+            raise error
     buffer = io.BytesIO()
-    try:
-        value.write_ipc_stream(buffer)
-    except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise  # polars panics, and a panic of Rust is a BaseException in Python
-        raise Unkept(value, f"has a column that Arrow does not know ({error})", "Cast it to another dtype.") from error
+    value.write_ipc_stream(buffer)
     about = {"as": f"polars.{kind}", "rows": value.height, "columns": shown_columns(value.columns)}
     return out.part("arrow", buffer.getvalue(), **about)
 
@@ -217,7 +218,11 @@ def _write_image(out: Writer, value: Any) -> Any:
         held = value.palette
         palette = [held.mode, out.any(bytes(held.palette))]
     transparency = out.any(value.info.get("transparency"))
-    return {**out.part("image", value.tobytes(), shape=size, mode=mode), "palette": palette, "transparency": transparency}
+    return {
+        **out.part("image", value.tobytes(), shape=size, mode=mode),
+        "palette": palette,
+        "transparency": transparency,
+    }
 
 
 def _read_image(document: dict[str, Any], data: bytes, source: Reader) -> Any:

@@ -71,7 +71,7 @@ def loads(text: str) -> Any:
     try:
         document, end = _scan(text, 0)
     except StopIteration:
-        raise ValueError("not a JSON document") from None
+        return json.loads(text)
     if end != len(text):  # spaces around it, which we never write: somebody edited it by hand
         return json.loads(text)
     return document
@@ -90,10 +90,7 @@ def is_plain(value: Any) -> bool:
     if kind is list:
         if len(value) > 16 and _SCALARS.issuperset(map(type, value)):
             return True
-        for item in value:
-            if type(item) not in _SCALARS and not is_plain(item):
-                return False
-        return True
+        return all(type(item) in _SCALARS or is_plain(item) for item in value)
     return kind in _SCALARS or (kind is float and isfinite(value))
 
 

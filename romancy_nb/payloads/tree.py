@@ -177,7 +177,9 @@ class Writer:
         try:
             data = codec.encode(value)
         except Exception as error:
-            raise Unkept(value, f"could not be encoded by codec {codec.name!r} ({type(error).__name__}: {error})") from error
+            raise Unkept(
+                value, f"could not be encoded by codec {codec.name!r} ({type(error).__name__}: {error})"
+            ) from error
         if not isinstance(data, bytes):
             raise Unkept(value, f"was turned into {type(data).__name__}, not bytes, by codec {codec.name!r}")
         return self.part(codec.name, data, type=type_name(value))
@@ -247,7 +249,11 @@ class Reader:
             return read(document, data, self)
         codec = registry.codec_named(name)
         if codec is None:
-            how = f"rn.register_codec(PickleCodec({name[7:]}))" if name.startswith("pickle:") else "rn.register_codec(...)"
+            how = (
+                f"rn.register_codec(PickleCodec({name[7:]}))"
+                if name.startswith("pickle:")
+                else "rn.register_codec(...)"
+            )
             raise Lost(f"it was written by codec {name!r}, which is not registered here; register it first: {how}")
         try:
             return codec.decode(data)

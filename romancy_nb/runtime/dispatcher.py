@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import importlib
 import random
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -52,6 +55,8 @@ class Attempt:
     cancelled: bool = False
     interrupted: bool = False
     thread: int = 0
+    interrupting: bool = False
+    future: Any = None
     task: asyncio.Task[None] | None = None
 
     @property
@@ -86,17 +91,13 @@ class Pool:
 
     def _loop(self) -> None:
         while True:
-            try:
-                with self._lock:
-                    self._idle += 1
-                work = self._work.get()
-                with self._lock:
-                    self._idle -= 1
-                    self._waiting -= 1
-                work()
-            except BaseException:
-                # an interrupt meant for user code that arrived a moment too late
-                continue
+            with self._lock:
+                self._idle += 1
+            work = self._work.get()
+            with self._lock:
+                self._idle -= 1
+                self._waiting -= 1
+            work()
 
 
 class Dispatcher:
@@ -145,10 +146,16 @@ class Dispatcher:
         attempt.interrupted = True
         attempt.cancelled = True
         self._cancel_task(attempt)
-        if attempt.thread:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(attempt.thread), ctypes.py_object(KeyboardInterrupt)
-            )
+        if attempt.future is not None:
+            attempt.future.cancel()
+        attempt.interrupting = True
+        try:
+            if attempt.thread and attempt.thread != threading.main_thread().ident:  # that one gets the signal itself
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(attempt.thread), ctypes.py_object(KeyboardInterrupt)
+                )
+        finally:
+            attempt.interrupting = False
 
     def abandon(self, attempt: Attempt) -> None:
         """Its time is over; a thread cannot be stopped, so it is left alone and its outcome comes late (A3)."""
@@ -166,17 +173,13 @@ class Dispatcher:
         if attempt.cancelled:
             self._inbox.put(AttemptEnded(attempt, now_us(), False, None, interrupted=True))
             return
-        attempt.thread = threading.get_ident()
         attempt.started = monotonic()
         context = attempt.command.context
         try:
-            try:
-                if context is not None:
-                    ended = context.copy().run(self._call, attempt)
-                else:
-                    ended = self._call(attempt)
-            finally:
-                attempt.thread = 0
+            if context is not None:
+                ended = context.copy().run(self._call, attempt)
+            else:
+                ended = self._call(attempt)
         except BaseException as error:
             ended = self._failed(attempt, error)
         self._inbox.put(ended)
@@ -184,16 +187,24 @@ class Dispatcher:
     def _call(self, attempt: Attempt) -> AttemptEnded:
         ACTIVITY.set(attempt.facts)
         activity = attempt.activity
+        value: Any = None
+        failure: BaseException | None = None
         try:
             args, kwargs = activity.signature.decode_inputs(attempt.command.payload, attempt.command.extra)
             if activity.signature.takes_context:
                 args = (Context(facts=attempt.facts), *args)
+            attempt.thread = threading.get_ident()
             value = activity.function(*args, **kwargs)
-            attempt.thread = 0
-            return self._completed(attempt, value)
         except BaseException as error:
-            attempt.thread = 0
-            return self._failed(attempt, error)
+            failure = error
+        while not _out_of_reach(attempt):
+            pass
+        try:
+            if failure is None:
+                return self._completed(attempt, value)
+        except BaseException as error:
+            failure = error
+        return self._failed(attempt, failure)
 
     def _on_executor(self, attempt: Attempt, executor: Any) -> None:
         """Run the plain function on the user's executor (a process pool cannot take more than that)."""
@@ -203,12 +214,15 @@ class Dispatcher:
             args, kwargs = activity.signature.decode_inputs(attempt.command.payload, attempt.command.extra)
             if activity.signature.takes_context:
                 args = (Context(facts=attempt.facts), *args)
-            future = executor.submit(activity.function, *args, **kwargs)
+            future = attempt.future = executor.submit(Plain(activity.function), *args, **kwargs)
         except BaseException as error:
             self._inbox.put(self._failed(attempt, error))
             return
 
         def done(finished: Any) -> None:
+            if attempt.cancelled and finished.cancelled():
+                self._inbox.put(AttemptEnded(attempt, now_us(), False, None, interrupted=True))
+                return
             try:
                 ended = self._completed(attempt, finished.result())
             except BaseException as error:
@@ -292,6 +306,47 @@ class Dispatcher:
         except BaseException:
             retry_in = None  # a retry_on with strange isinstance checks is no reason to lose the outcome
         return AttemptEnded(attempt, now_us(), False, payload, error, retry_in)
+
+
+def _out_of_reach(attempt: Attempt) -> bool:
+    """From here on no interrupt meant for the user's function reaches this thread; False: one came just now."""
+    try:
+        attempt.thread = 0
+        while attempt.interrupting:
+            time.sleep(0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+class Plain:
+    """A function for a process pool: it travels by the name under which the other process finds the activity."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        module, name = self.function.__module__, self.function.__qualname__
+        if _named(module, name) is not None:
+            return _plain, (module, name)
+        return Plain, (self.function,)
+
+
+def _named(module: str, name: str) -> Any:
+    """The plain function of the activity with this name in *module*, where there is one."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found.function if isinstance(found, Activity) else None
+
+
+def _plain(module: str, name: str) -> Any:
+    importlib.import_module(module)
+    return _named(module, name)
 
 
 def timed_out(attempt: Attempt) -> AttemptTimeout:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from romancy_nb.clock import now_us
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
-from romancy_nb.errors import RomancyError, RunHeldElsewhere, RunPaused, RunProblem, TerminalError
+from romancy_nb.errors import JournalError, RomancyError, RunHeldElsewhere, RunPaused, RunProblem, TerminalError
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.runtime.inbox import Finished
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from romancy_nb.runtime.engine import Engine
     from romancy_nb.runtime.live import LiveRun
 
-__all__ = ["InDoubt", "as_record", "disconnected", "end", "lost", "pause", "stick"]
+__all__ = ["InDoubt", "as_record", "closed", "disconnected", "end", "lost", "pause", "stick"]
 
 
 class InDoubt(RomancyError):
@@ -51,7 +51,7 @@ def _close(engine: Engine, run: LiveRun) -> None:
     payload, error = run.outcome or (None, None)
     waiters, run.waiters = run.waiters, []
     for waiter in waiters:
-        engine.after_commit(lambda waiter=waiter: waiter.tell(Finished(payload, error)))
+        engine.tell_after_commit(run, waiter, Finished(payload, error))
     engine.forget(run)
 
 
@@ -72,7 +72,7 @@ def pause(engine: Engine, run: LiveRun, reason: str, error: BaseException | None
     told = error if error is not None else RunPaused(f"Instance {run.instance} was stopped. The same call resumes it.")
     waiters, run.waiters = run.waiters, []
     for waiter in waiters:
-        engine.after_commit(lambda waiter=waiter: waiter.tell(Finished(error=told)))
+        engine.tell_after_commit(run, waiter, Finished(error=told))
 
 
 def stick(engine: Engine, run: LiveRun, error: RomancyError) -> None:
@@ -95,6 +95,14 @@ def disconnected(run: LiveRun) -> RunProblem:
     """Return the error for those who wait for a run of an engine that is being stopped."""
     return RunPaused(
         f"Instance {run.instance} was put down because the journal was disconnected. The same call resumes it."
+    )
+
+
+def closed(where: str) -> JournalError:
+    """Return the error for those who use what belongs to a journal that was disconnected."""
+    return JournalError(
+        f"The journal {where} was disconnected. Nothing recorded is lost: rn.connect() opens it again, and rn.instance(id) "
+        "or the same call finds the instance."
     )
 
 

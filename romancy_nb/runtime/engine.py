@@ -30,13 +30,13 @@ from romancy_nb.core import events as ev
 from romancy_nb.core.commands import Delivery, OpenCall
 from romancy_nb.core.events import Event
 from romancy_nb.definitions.ambient import ActivityFacts
-from romancy_nb.errors import HistoryMismatch, JournalBusy, JournalError, RomancyError
+from romancy_nb.errors import HistoryMismatch, JournalBusy, JournalError, NotJournalable, RomancyError
 from romancy_nb.journal.protocol import Batch, Journal, Row
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.runtime import endings, ownership
 from romancy_nb.runtime.dispatcher import Attempt, Dispatcher, timed_out
 from romancy_nb.runtime.hosts import CellHost, ThreadHost, activate
-from romancy_nb.runtime.inbox import Activated, Ask, AttemptEnded, Finished, Interrupt, Paused, Start, Stop
+from romancy_nb.runtime.inbox import Activated, Ask, AttemptEnded, Finished, Interrupt, Paused, Start, Stop, Tell, Waiter
 from romancy_nb.runtime.live import LiveRun
 from romancy_nb.runtime.takeup import TakeUp
 from romancy_nb.runtime.timers import Timers
@@ -85,6 +85,8 @@ class Engine:
         self._rows: list[Row] = []
         self._after: list[Any] = []
         self._backlog: deque[Any] = deque()
+        self._todo: deque[Any] = deque()
+        self._touched: dict[int, LiveRun] = {}
         self._ready: dict[int, LiveRun] = {}
         self._busy: dict[int, LiveRun] = {}
         self._following: list[Start] = []
@@ -92,7 +94,8 @@ class Engine:
         self._last_work = monotonic()
         self._unsaved_since = 0.0
         _ENGINES.add(self)
-        threading.Thread(target=self._main, name="romancy engine", daemon=True).start()
+        self._thread = threading.Thread(target=self._main, name="romancy engine", daemon=True)
+        self._thread.start()
 
     # -- for other threads ----------------------------------------------------------
 
@@ -104,10 +107,23 @@ class Engine:
         """
         reply: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
         self.inbox.put(Ask(work, reply))
-        ok, value = reply.get()
+        while True:
+            try:
+                ok, value = reply.get(timeout=1.0)
+                break
+            except Empty:
+                if not self._thread.is_alive():
+                    raise endings.closed(self.journal.where) from None
         if ok:
             return value
         raise value
+
+    def stop_thread(self, ident: int) -> None:
+        """Mark what a waiting cell's own thread executes as stopped. Called in a signal handler on that thread."""
+        for attempt in list(self._dispatcher.flying.values()):
+            if attempt.thread == ident:
+                attempt.cancelled = attempt.interrupted = True
+                attempt.thread = 0  # the signal handler itself raises there; a second exception would meet our own code
 
     def stop(self) -> None:
         """Put all runs down and end. What is in flight is left to finish or to die; nothing recorded is lost."""
@@ -130,10 +146,34 @@ class Engine:
             except Exception as bug:
                 log.exception("internal error in the engine; the turn was given up")
                 self._give_up_turn(bug)
+        self._turn_away()
+
+    def _turn_away(self) -> None:
+        """The engine has ended: whoever still asks is told so."""
+        error = endings.closed(self.journal.where)
+        for start in self._following:
+            start.waiter.tell(Finished(error=error))
+        items = [*self._todo, *self._backlog]
+        while True:
+            for item in items:
+                match item:
+                    case Start():
+                        item.waiter.tell(Finished(error=error))
+                    case Ask():
+                        item.reply.put((False, error))
+                    case Interrupt():
+                        item.waiter.tell(Paused(0, (), "", "nothing"))
+                    case Stop():
+                        item.reply.put(None)
+            try:
+                items = [self.inbox.get(timeout=5.0)]
+            except Empty:
+                return
 
     def _turn(self) -> None:
-        for item in self._take():
-            self._handle(item)
+        self._todo.extend(self._take())
+        while self._todo:  # what a failure leaves of it is handled in the next turn (X5)
+            self._handle(self._todo.popleft())
         self._look_after_followed()
         self._save_unsaved()
         self._fire_timers()
@@ -147,7 +187,7 @@ class Engine:
         items = list(self._backlog)
         self._backlog.clear()
         try:
-            items.append(self.inbox.get(timeout=0 if items or self._ready else self._pause()))
+            items.append(self.inbox.get(timeout=0 if items or self._ready or self._todo else self._pause()))
             while True:
                 items.append(self.inbox.get_nowait())
         except Empty:
@@ -184,10 +224,10 @@ class Engine:
         """
         while not self.journal.held:
             try:
-                changed = self.journal.acquire(0.25)
+                changed = self.journal.acquire(0.1)
             except JournalBusy as busy:
                 self._refuse_patient(busy)
-                if item is not None and monotonic() - item.since > PATIENCE:
+                if item is not None and (monotonic() - item.since > PATIENCE or _abandoned(item)):
                     raise
                 continue
             if changed and self.live:
@@ -204,6 +244,14 @@ class Engine:
             pass
         kept: deque[Any] = deque()
         for item in self._backlog:
+            if isinstance(item, Interrupt):
+                run = self._started_by(item.start)
+                flying = self._flying(run) if run is not None else []
+                for attempt in flying:
+                    self._dispatcher.interrupt(attempt)
+                item.waiter.tell(self._paused(run, flying, busy=str(busy)))
+            if _abandoned(item):
+                continue
             if isinstance(item, (Start, Ask)) and monotonic() - item.since > PATIENCE:
                 if isinstance(item, Start):
                     item.waiter.tell(Finished(error=busy))
@@ -235,8 +283,12 @@ class Engine:
                 self._stop(item)
 
     def _start(self, start: Start) -> None:
+        if start.abandoned:
+            return
         try:
             self.hold(start)
+            if start.abandoned:
+                return
             if self._rows:
                 self._commit()  # what this turn knows must be in the history that is loaded
             self._take_up.start(start)
@@ -261,7 +313,7 @@ class Engine:
         now = monotonic()
         due = [start for start in self._following if start.next_look <= now]
         if due:
-            self._following = [start for start in self._following if start.next_look > now]
+            self._following = [start for start in self._following if start.next_look > now and not start.abandoned]
             for start in due:
                 start.since = now
                 self._start(start)
@@ -344,9 +396,12 @@ class Engine:
                 call.first_at += run.gap
                 if run.retrying:  # a person asked for another try: a new budget, and nothing is in doubt
                     call.failures, call.failed, call.first_at = 0, call.attempts, now_us()
-            self._prepare(run, call)
+            if run.status != "paused":  # an earlier one of them is in doubt
+                self._prepare(run, call)
         for place in report.cancelled_calls:
             self._call_unwanted(run, place)
+        if run.status == "paused":
+            return
         if report.ended is not None:
             run.ended, run.error_payload = report.ended, item.error
         self._end_if_settled(run)
@@ -455,13 +510,25 @@ class Engine:
         if self._dispatcher.flying.get((attempt.run, attempt.place)) is attempt:
             del self._dispatcher.flying[attempt.run, attempt.place]
         run = self.live.get(attempt.run)
+        if attempt.over and not item.interrupted:
+            log.warning(
+                "activity %s of %s (call %s): attempt %d, abandoned when its time was over, has %s; that is recorded as late "
+                "and not used.",
+                attempt.activity.name,
+                attempt.facts.instance_id,
+                attempt.place,
+                attempt.number,
+                "completed" if item.ok else "failed",
+            )
         if run is None:
+            if attempt.over and not item.interrupted:
+                self._late_after_end(item)
             return
-        self._timers.cancel((attempt.run, attempt.place, "limit"))
         if attempt.over:
             if not item.interrupted:
                 self.record(run, [_late(item)])
             return
+        self._timers.cancel((attempt.run, attempt.place, "limit"))
         call = run.calls.get(attempt.place)
         if item.interrupted or call is None:
             if call is None and not item.interrupted:
@@ -478,6 +545,15 @@ class Engine:
             return
         kind = ev.ACTIVITY_COMPLETED if item.ok else ev.ACTIVITY_FAILED
         self._deliver_later(run, Delivery(kind, attempt.place, item.at, attempt.number, item.payload, item.live))
+
+    def _late_after_end(self, item: AttemptEnded) -> None:
+        """An abandoned attempt outlived its run: the record of what it came to still belongs to that run (A3)."""
+        self.hold()
+        self._commit()
+        history = self.journal.load(item.attempt.run, parts=False)
+        if history and history[-1].event.kind in {*ev.RUN_ENDS, ev.LATE_OUTCOME}:
+            self._rows.append(Row(item.attempt.run, history[-1].seq + 1, _late(item)))
+            self._commit()
 
     def _failed_attempt(self, run: LiveRun, call: OpenCall, item: AttemptEnded) -> None:
         """Journal a failed attempt and, while the run is live, wait for the next."""
@@ -584,22 +660,42 @@ class Engine:
 
     def _interrupt(self, item: Interrupt) -> None:
         """Stop was pressed in the cell that waits: pause durably, whatever the code is doing."""
-        run = item.run
-        if run.finished or run.status == "paused":
-            item.waiter.tell(Paused(run.executed, (), run.instance))
+        run = self._started_by(item.start)
+        if run is None or run.finished or run.status == "paused":
+            self._following = [start for start in self._following if start is not item.start]
+            followed = None
+            for other in self.live.values():
+                if item.start.waiter in other.waiters:
+                    other.waiters.remove(item.start.waiter)
+                    followed = other
+            item.waiter.tell(self._paused(followed, [], "followed" if followed is not None else "nothing"))
             return
-        in_flight = [a for (key, _), a in self._dispatcher.flying.items() if key == run.key]
+        in_flight = self._flying(run)
+        for attempt in in_flight:
+            self._dispatcher.interrupt(attempt)
         for delivery in run.sent + run.pending:
             if delivery.kind != ev.TIMER_FIRED and delivery.place not in run.noted:
                 self.record(run, [_recorded(delivery)])
         run.sent, run.pending = [], []
         endings.pause(self, run, "interrupt", None)
-        self.hold()
+        in_flight += [act for act in self._after if isinstance(act, Attempt) and act.run == run.key]
+        self.tell_after_commit(run, item.waiter, self._paused(run, in_flight))
         self._commit()
-        for attempt in in_flight:
-            self._dispatcher.interrupt(attempt)
-        names = tuple(f"{a.activity.name} (call {a.place})" for a in in_flight)
-        item.waiter.tell(Paused(run.executed - len(in_flight), names, run.instance))
+        for attempt in self._flying(run):
+            if not attempt.interrupted:
+                self._dispatcher.interrupt(attempt)
+
+    def _started_by(self, start: Start) -> LiveRun | None:
+        return next((run for run in self.live.values() if run.start is start), None)
+
+    def _flying(self, run: LiveRun) -> list[Attempt]:
+        return [attempt for (key, _), attempt in self._dispatcher.flying.items() if key == run.key]
+
+    def _paused(self, run: LiveRun | None, flying: list[Attempt], what: str = "paused", busy: str = "") -> Paused:
+        if run is None:
+            return Paused(0, (), "", "nothing", busy)
+        names = tuple(f"{attempt.activity.name} (call {attempt.place})" for attempt in flying)
+        return Paused(max(0, run.executed - len(flying)), names, run.instance, what, busy)
 
     def put_down(self, run: LiveRun) -> None:
         """Let go of the run's execution: on its own thread, and nothing that it still says counts (X3)."""
@@ -626,10 +722,25 @@ class Engine:
         self.live.pop(run.key, None)
 
     def _stop(self, item: Stop) -> None:
+        try:
+            while True:
+                self._todo.append(self.inbox.get_nowait())
+        except Empty:
+            pass
+        for ended in [item for item in self._todo if isinstance(item, AttemptEnded)]:
+            self._attempt_ended(ended)
+        self._todo = deque(item for item in self._todo if not isinstance(item, (AttemptEnded, Activated)))
         for run in list(self.live.values()):
+            for delivery in run.sent + run.pending:
+                self._record_meanwhile(run, delivery)
             self.put_down(run)
             for waiter in run.waiters:
                 waiter.tell(Finished(error=endings.disconnected(run)))
+        self._after = [act for act in self._after if not isinstance(act, Attempt)]
+        for attempt in self._dispatcher.flying.values():
+            self._dispatcher.cancel(attempt)
+        for key in [key for key, run in self.live.items() if run.unsaved]:
+            self.save(self.live[key])
         self._commit()
         self.journal.release()
         for host in self._hosts:
@@ -640,6 +751,11 @@ class Engine:
     # -- the commit ----------------------------------------------------------
 
     def record(self, run: LiveRun, events: list[Event]) -> None:
+        if run.unsaved and events:  # in order, behind what could not be written yet
+            run.unsaved += [kept for event in events if (kept := endings.as_record(event)) is not None]
+            return
+        if events:
+            self._touched[run.key] = run
         for event in events:
             self._rows.append(Row(run.key, run.next_seq, event))
             run.next_seq += 1
@@ -649,23 +765,53 @@ class Engine:
         if self._rows:
             self.hold()
             batch = Batch(randbits(62), self._rows)
+            refused: dict[int, RomancyError] = {}
             try:
                 self.journal.commit(batch)
-            except JournalError:
+            except JournalError as error:
                 # its outcome may be unknown: ask, and if it did not get in, try once more on a fresh connection (X5)
+                log.warning("a commit failed and is tried once more: %s", error)
                 self.journal.release()
                 self.hold()
                 if not self.journal.committed(batch.turn):
                     self.journal.commit(batch)
-            self._rows = []
+            except RomancyError as error:
+                refused = self._commit_apart(error)
+            self._rows, touched, self._touched = [], self._touched, {}
+            for key, reason in refused.items():
+                self._fail_run(touched[key], [row for row in batch.rows if row.run == key], reason)
         after, self._after = self._after, []
         for act in after:
             if isinstance(act, Attempt):
                 self._dispatch(act)
+            elif isinstance(act, Tell):
+                act.waiter.tell(act.message)
             else:
                 act()
         if after:
             self._dispatcher.flush()
+
+    def _commit_apart(self, refusal: RomancyError) -> dict[int, RomancyError]:
+        """The batch was refused because of what is in it: commit each run's rows by themselves (X5).
+
+        Returns the runs that were refused, with the reason.
+        """
+        runs: dict[int, list[Row]] = {}
+        for row in self._rows:
+            runs.setdefault(row.run, []).append(row)
+        if len(runs) == 1:
+            return dict.fromkeys(runs, refusal)
+        refused: dict[int, RomancyError] = {}
+        for key, rows in runs.items():
+            try:
+                self.journal.commit(Batch(randbits(62), rows))
+            except JournalError:
+                raise
+            except RomancyError as error:
+                refused[key] = error
+            else:
+                self._rows = [row for row in self._rows if row.run != key]
+        return refused
 
     def commit_now(self) -> None:
         """Make what this turn has so far durable, before history is loaded."""
@@ -692,50 +838,86 @@ class Engine:
         """Have *act* called (or an attempt dispatched) once this turn's rows are durable."""
         self._after.append(act)
 
+    def tell_after_commit(self, run: LiveRun, waiter: Waiter, message: Any) -> None:
+        """Tell *waiter* once this turn's rows are durable, or that those of *run* could not be written."""
+        self._after.append(Tell(run, waiter, message))
+
     def _journal_failed(self, error: JournalError) -> None:
         """The journal cannot be written: nothing is dispatched, no one is told of success, and outcomes stay in memory.
 
         They are written with the first turn that can be (X5); the runs wait for somebody to call them again.
         """
-        rows, self._rows, self._after = self._rows, [], []
+        rows, self._rows = self._rows, []
+        touched, self._touched = self._touched, {}
         if self.stopped:
             return
         log.error("%s", error)
-        self._unsaved_since = monotonic()
-        for run in [run for run in self.live.values() if any(row.run == run.key for row in rows)]:
-            mine = [row for row in rows if row.run == run.key]
-            run.next_seq = mine[0].seq
-            run.unsaved += [event for row in mine if (event := endings.as_record(row.event)) is not None]
-            self.put_down(run)
-            run.host, run.status, run.opening = None, "paused", []
-            for waiter in run.waiters:
-                waiter.tell(Finished(error=error))
-            run.waiters = []
+        for key, run in touched.items():
+            self._fail_run(run, [row for row in rows if row.run == key], error)
+
+    def _fail_run(self, run: LiveRun, rows: list[Row], error: RomancyError) -> None:
+        """What the turn had to say of *run* could not be written: it is put down, and its outcomes are kept in memory."""
+        outcomes = [event for row in rows if (event := endings.as_record(row.event)) is not None]
+        outcomes += [_recorded(d) for d in [*run.sent, *run.pending] if d.kind != ev.TIMER_FIRED and d.place not in run.noted]
+        run.sent, run.pending = [], []
+        self.put_down(run)
+        run.host, run.status, run.ended, run.opening, run.build = None, "paused", None, [], None
+        run.finished = False
+        if not isinstance(error, NotJournalable):
+            run.unsaved += outcomes
+        if run.unsaved and not self._unsaved_since:
+            self._unsaved_since = monotonic()
+        tells = [act for act in self._after if isinstance(act, Tell) and act.run is run]
+        self._after = [
+            act
+            for act in self._after
+            if not (isinstance(act, Tell) and act.run is run) and not (isinstance(act, Attempt) and act.run == run.key)
+        ]
+        waiters, run.waiters = [*run.waiters, *(tell.waiter for tell in tells)], []
+        for waiter in dict.fromkeys(waiters):
+            waiter.tell(Finished(error=error))
+        if (rows and rows[0].seq == 1) or run.replay_only:  # nobody knows of it
+            self.forget(run)
+        else:
+            self.live[run.key] = run
+            self.newest.setdefault(run.instance, run)
 
     def _save_unsaved(self) -> None:
         """Try again to write what an earlier turn could not."""
         if self._unsaved_since and monotonic() - self._unsaved_since > 1.0:
+            for run in list(self.live.values()):
+                if run.unsaved:
+                    self.save(run)
+
+    def save(self, run: LiveRun) -> None:
+        """Write the outcomes of *run* that an earlier turn could not.
+
+        Raises:
+            JournalError: it cannot be done now either; they are kept.
+        """
+        self._unsaved_since = monotonic()
+        self.hold()
+        self._commit()
+        history = self.journal.load(run.key, parts=False)
+        known = {row.event.call for row in history if row.event.kind in {ev.ACTIVITY_COMPLETED, ev.ACTIVITY_FAILED}}
+        events = [event for event in run.unsaved if event.kind != ev.OUTCOME_RECORDED or event.call not in known]
+        run.next_seq, run.unsaved = history[-1].seq + 1, []
+        self.record(run, events)
+        self._commit()
+        if not any(other.unsaved for other in self.live.values()):
             self._unsaved_since = 0.0
-            for run in self.live.values():
-                events, run.unsaved = run.unsaved, []
-                self.record(run, events)
 
     def _give_up_turn(self, bug: BaseException) -> None:
         """An error of ours: the runs of this turn are put down and whoever waits is told; the journal is as it was."""
-        keys = {row.run for row in self._rows}
-        self._rows, self._after = [], []
-        for key in keys:
-            run = self.live.get(key)
-            if run is not None:
-                self.put_down(run)
-                run.finished = True
-                for waiter in run.waiters:
-                    waiter.tell(
-                        Finished(
-                            error=RomancyError(f"internal error of romancy_nb: {bug!r}. Nothing recorded is lost.")
-                        )
-                    )
-                self.live.pop(key, None)
+        rows, self._rows = self._rows, []
+        touched, self._touched = self._touched, {}
+        error = RomancyError(f"internal error of romancy_nb: {bug!r}. Nothing recorded is lost.")
+        for key, run in touched.items():
+            self._fail_run(run, [row for row in rows if row.run == key], error)
+
+
+def _abandoned(item: Any) -> bool:
+    return isinstance(item, Start) and item.abandoned
 
 
 def _recorded(delivery: Delivery) -> Event:

@@ -6,12 +6,14 @@ thread activates it, so that Stop, ``%debug`` and ``breakpoint()`` meet the work
 
 from __future__ import annotations
 
+import _thread
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -20,6 +22,7 @@ from romancy_nb.core.activation import Execution
 from romancy_nb.core.commands import Delivery, Ended, Report
 from romancy_nb.core.loop import _is_ours
 from romancy_nb.definitions.activity import activations
+from romancy_nb.definitions.sources import is_users_file
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.payloads.payload import Payload
 from romancy_nb.runtime.inbox import Activated
@@ -28,6 +31,11 @@ from romancy_nb.runtime.live import Build, LiveRun
 __all__ = ["CellHost", "Host", "ThreadHost", "activate"]
 
 Work = Callable[[], None]
+
+OURS = 0.005
+"""Seconds after which Stop is tried again when it met our own code."""
+STUBBORN = 0.3
+"""Seconds after which Stop is tried again on code that has not let go."""
 
 
 class Host:
@@ -84,6 +92,7 @@ class CellHost(Host):
 
     Attributes:
         interrupts: how often Stop was pressed while it waited.
+        on_stop: called in the signal handler before user code is broken.
     """
 
     def __init__(self) -> None:
@@ -91,6 +100,10 @@ class CellHost(Host):
         self.ident = threading.get_ident()
         self.interrupts = 0
         self.on_put: Callable[[], object] | None = None
+        self.on_stop: Callable[[], None] | None = None
+        self._work = 0  # number of the piece of work that runs now; 0: none
+        self._works = 0
+        self._own_signal = False
 
     def put(self, work: Work) -> None:
         self.queue.put(work)
@@ -104,8 +117,6 @@ class CellHost(Host):
 
     def next(self, timeout: float | None = None) -> Any:
         """Return the next message or work, or None after *timeout* seconds. A Stop arrives as a ``Wake``."""
-        from queue import Empty
-
         if sys.platform == "win32" and timeout is None:
             timeout = 0.1  # a lock wait cannot be interrupted there
         try:
@@ -113,21 +124,26 @@ class CellHost(Host):
         except Empty:
             return None
 
+    def do(self, work: Work) -> None:
+        """Do a piece of work that may run user code; within ``catching_stop`` a Stop breaks that code."""
+        self._works += 1
+        self._work = self._works
+        try:
+            work()
+        except KeyboardInterrupt:
+            if not self.interrupts:
+                raise
+        finally:
+            self._work = 0
+
     @contextmanager
     def catching_stop(self) -> Iterator[None]:
         """While this thread waits, Stop breaks user code only, never ours: the handler raises nothing elsewhere."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-
-        def pressed(number: int, frame: FrameType | None) -> None:
-            self.interrupts += 1
-            if self.since:
-                raise KeyboardInterrupt
-            self.queue.put(Wake())
-
         try:
-            before = signal.signal(signal.SIGINT, pressed)
+            before = signal.signal(signal.SIGINT, self._pressed)
         except ValueError:
             yield
             return
@@ -135,6 +151,38 @@ class CellHost(Host):
             yield
         finally:
             signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
+
+    def _pressed(self, number: int, frame: FrameType | None) -> None:
+        if self._own_signal:
+            self._own_signal = False
+        else:
+            self.interrupts += 1
+            self.tell(Wake())
+            if self.on_stop is not None:
+                self.on_stop()
+        if not self._work:
+            return
+        users = _in_user_code(frame)
+        # our own code is let through, and code that swallows the exception is not let off: once more in a moment.
+        # A thread without the threading module's locks, which the code that was interrupted here may hold.
+        _thread.start_new_thread(self._press_again, (self._work, STUBBORN if users else OURS))
+        if users:
+            raise KeyboardInterrupt
+
+    def _press_again(self, work: int, after: float) -> None:
+        time.sleep(after)
+        if self._work == work:
+            self._own_signal = True
+            _thread.interrupt_main()
+
+
+def _in_user_code(frame: FrameType | None) -> bool:
+    """Is it the user's code, or a library that it called, that was interrupted? Not when it called us."""
+    while frame is not None and not _is_ours(frame):
+        if is_users_file(frame.f_code.co_filename):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def activate(

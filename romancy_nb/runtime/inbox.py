@@ -32,6 +32,7 @@ __all__ = [
     "Paused",
     "Start",
     "Stop",
+    "Tell",
     "Waiter",
 ]
 
@@ -62,12 +63,25 @@ class Paused:
     done: int
     in_flight: tuple[str, ...]
     instance_id: str
+    what: str = "paused"
+    """Or "followed": somebody else's call started the run, which goes on; "nothing": none was begun, or it has ended."""
+    busy: str = ""
+    """Why it is not durable yet: the journal is held elsewhere."""
 
 
 class Waiter(Protocol):
     """Somebody who waits for a run. ``tell`` may be called from any thread and returns at once."""
 
     def tell(self, message: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A message that goes out once the turn's rows are durable."""
+
+    run: LiveRun
+    waiter: Waiter
+    message: Any
 
 
 @dataclass(slots=True)
@@ -88,6 +102,8 @@ class Start:
     """Asked for by ``Instance.resume``: a cancelled or finished run is told so instead of being run anew."""
     since: float = field(default_factory=monotonic)
     next_look: float = 0.0
+    abandoned: bool = False
+    """Who made the call does not wait for it any more, and it has not begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +131,9 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Stop was pressed in the cell that waits for *run*."""
+    """Stop was pressed in the cell that made the call *start*."""
 
-    run: LiveRun
+    start: Start
     waiter: Waiter
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from romancy_nb.clock import monotonic
 from romancy_nb.core.transitions import ACTIVE
 from romancy_nb.definitions import registry
-from romancy_nb.errors import InstanceNotFound, RunPaused, RunProblem, RunStuck
+from romancy_nb.errors import AwaitInterrupted, InstanceNotFound, RunInterrupted, RunPaused, RunProblem, RunStuck
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.codec import decode
@@ -20,6 +20,7 @@ from romancy_nb.runtime import ownership
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import Finished, Found
 from romancy_nb.runtime.takeup import TakeUp
+from romancy_nb.runtime.tracebacks import without_our_frames
 
 if TYPE_CHECKING:
     from romancy_nb.definitions.workflow import Workflow
@@ -115,12 +116,16 @@ class Instance(Generic[T]):
             RunPaused, RunStuck, RunProblem: it cannot end as things are; the message says what to do.
             Whatever the workflow raised.
         """
+        __tracebackhide__ = True
         latch = Latch()
         until = None if timeout is None else monotonic() + timeout
         while True:
-            told = self._engine.ask(lambda engine: join(engine, self.id, latch))
-            if told is None:
-                told = latch.get(self._step(until))
+            try:
+                told = self._engine.ask(lambda engine: join(engine, self.id, latch))
+                if told is None:
+                    told = latch.get(self._step(until))
+            except KeyboardInterrupt:
+                raise RunInterrupted(self._goes_on()) from None
             if isinstance(told, Finished):
                 return self._value(told)
             if until is not None and monotonic() >= until:
@@ -130,6 +135,7 @@ class Instance(Generic[T]):
         return self._wait().__await__()
 
     async def _wait(self) -> T:
+        __tracebackhide__ = True
         loop = asyncio.get_running_loop()
         latch = Latch()
         wake = asyncio.Event()
@@ -143,6 +149,8 @@ class Instance(Generic[T]):
                         await wake.wait()
                         wake.clear()
                         told = latch.get(0)
+                except asyncio.CancelledError:
+                    raise AwaitInterrupted(self._goes_on()) from None
                 finally:
                     look_again.cancel()
                 if isinstance(told, Finished):
@@ -152,9 +160,13 @@ class Instance(Generic[T]):
         """Look again once a second: a run of another process tells us nothing by itself."""
         return 1.0 if until is None else max(0.0, min(1.0, until - monotonic()))
 
+    def _goes_on(self) -> str:
+        return f"Stopped waiting. Instance {self.id} goes on in the background."
+
     def _value(self, told: Finished) -> T:
+        __tracebackhide__ = True
         if told.error is not None:
-            raise told.error
+            raise without_our_frames(told.error)
         workflow = self._workflow or registry.find("workflow", self.workflow_name)
         value: T = decoded(workflow, self.workflow_name, told.payload)
         return value

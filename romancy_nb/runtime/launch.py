@@ -11,20 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from romancy_nb.core.transitions import STATUSES
+from romancy_nb.clock import monotonic
+from romancy_nb.core.transitions import ACTIVE, STATUSES
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.ambient import Request
 from romancy_nb.definitions.signature import Inputs
-from romancy_nb.errors import JournalError, RunInterrupted, RunProblem
+from romancy_nb.errors import AwaitInterrupted, JournalError, RunInterrupted, RunProblem
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.locate import Location, find_journal
+from romancy_nb.journal.protocol import Table
 from romancy_nb.runtime import hosts, ownership
 from romancy_nb.runtime.engine import Engine
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import Finished, Found, Interrupt, Paused, Start
-from romancy_nb.runtime.instance import Instance, Instances, Latch, decoded, head_of, started
+from romancy_nb.runtime.instance import Instance, Instances, Latch, decoded, head_of, started, status_of
 from romancy_nb.runtime.live import LiveRun
 from romancy_nb.runtime.observers import observer
+from romancy_nb.runtime.tracebacks import without_our_frames
 
 __all__ = [
     "EngineLauncher",
@@ -168,20 +171,34 @@ def instances(
             raise ValueError(f"{name!r} is no status; there are {', '.join(sorted(STATUSES | {'interrupted'}))}.")
     conditions, values = [], []
     if wanted:
-        stored = {"running" if name == "interrupted" else name for name in wanted}
+        stored = set(wanted) | (ACTIVE if not ACTIVE.isdisjoint(wanted) or "interrupted" in wanted else set())
+        stored.discard("interrupted")  # how a run without a living owner is shown, not kept
         conditions.append(f"status in ({', '.join('?' * len(stored))})")
         values += sorted(stored)
     if workflow is not None:
         conditions.append("workflow = ?")
         values.append(workflow)
     where = f" where {' and '.join(conditions)}" if conditions else ""
-    query = (
-        f"select * from instances{where} order by updated_at desc{f' limit {int(limit)}' if limit is not None else ''}"
-    )
-    answer = Answer(engine.ask(lambda engine: engine.journal.query(query, values)))
-    column = {name: position for position, name in enumerate(answer.columns)}
-    found = [Instance[Any](engine, row[column["instance_id"]], row[column["workflow"]]) for row in answer]
-    return Instances(found, answer)
+    query = f"select * from instances{where} order by updated_at desc"
+    table = engine.ask(lambda engine: _as_shown(engine, engine.journal.query(query, values)))
+    column = {name: position for position, name in enumerate(table.columns)}
+    rows = [row for row in table.rows if not wanted or row[column["status"]] in wanted]
+    rows = rows if limit is None else rows[:limit]
+    found = [Instance[Any](engine, row[column["instance_id"]], row[column["workflow"]]) for row in rows]
+    return Instances(found, Answer(Table(table.columns, table.types, rows)))
+
+
+def _as_shown(engine: Engine, table: Table) -> Table:
+    """Status and owner as a person reads them. Runs on the engine's thread."""
+    rows = []
+    for row in table.rows:
+        shown = dict(zip(table.columns, row, strict=True))
+        active = shown["status"] in ACTIVE
+        if active:
+            shown["status"] = status_of(engine, shown["instance_id"])[0]
+        shown["owner"] = ownership.describe(shown["owner"] or "") if active else None
+        rows.append(tuple(shown.values()))
+    return Table(table.columns, table.types, rows)
 
 
 def sql(query: str) -> Answer:
@@ -245,9 +262,11 @@ class EngineLauncher:
         return handle
 
     def run(self, request: Request) -> Any:
+        __tracebackhide__ = True
         return CellCall(current(), request).run()
 
     async def run_async(self, request: Request) -> Any:
+        __tracebackhide__ = True
         return await CellCall(current(), request).run_async()
 
 
@@ -258,17 +277,25 @@ class CellCall:
         self._engine = engine
         self._request = request
         self._host = hosts.CellHost()
+        self._host.on_stop = self._stop_pressed
+        self._start = _start(request, self._host, self._host)
+        self._start = _start(request, self._host, self._host)
+        self._stopping = False
         self._run: LiveRun | None = None
         self._handle: Instance[Any] | None = None
         self._observer = observer()
 
     def run(self) -> Any:
         """Wait on this thread; Stop pauses the run durably."""
+        __tracebackhide__ = True
         host = self._host
         with host.catching_stop():
-            self._engine.inbox.put(_start(self._request, host, host))
+            self._engine.inbox.put(self._start)
             while True:
-                told = self._take(host.next())
+                message = host.next()
+                if callable(message):
+                    host.do(message)
+                told = self._take(message)
                 if told is not None:
                     return self._finish(told)
                 if host.interrupts:
@@ -276,10 +303,11 @@ class CellCall:
 
     async def run_async(self) -> Any:
         """Wait on the kernel's loop; activations run on it too, between its other callbacks."""
+        __tracebackhide__ = True
         loop, host = asyncio.get_running_loop(), self._host
         wake = asyncio.Event()
         host.on_put = lambda: loop.call_soon_threadsafe(wake.set)
-        self._engine.inbox.put(_start(self._request, host, host))
+        self._engine.inbox.put(self._start)
         try:
             with heartbeat():
                 while True:
@@ -288,13 +316,19 @@ class CellCall:
                     if message is None:
                         await wake.wait()
                         continue
+                    if callable(message):
+                        with host.catching_stop():  # the kernel's own way would wait for the loop, which is busy here
+                            host.do(message)
                     told = self._take(message)
                     if told is not None:
                         return self._finish(told)
-        except (asyncio.CancelledError, KeyboardInterrupt):
+                    if host.interrupts:
+                        raise AwaitInterrupted(str(self._interrupted()))
+        except asyncio.CancelledError as error:
+            if isinstance(error, AwaitInterrupted):
+                raise
             host.interrupts += 1
-            self._observer.notice(str(self._interrupted()))
-            raise
+            raise AwaitInterrupted(str(self._interrupted())) from None
 
     def _take(self, message: Any) -> Finished | None:
         if isinstance(message, Finished):
@@ -305,66 +339,72 @@ class CellCall:
                 self._engine, message.run.instance, self._request.workflow.name, self._request.workflow
             )
             self._observer.found(self._handle, message.what, message.line)
-        elif callable(message):
-            message()
         return None
 
     def _finish(self, told: Finished) -> Any:
+        __tracebackhide__ = True
         self._drain()
+        run = self._run
+        if run is not None and run.executed and run.replayed + run.reused:
+            self._observer.notice(f"from journal: {run.replayed + run.reused}, executed: {run.executed}")
         if self._handle is not None:
             self._observer.ended(self._handle, told.error)
         if told.error is not None:
-            raise told.error
+            raise without_our_frames(told.error)
         return decoded(self._request.workflow, self._request.workflow.name, told.payload)
 
     def _drain(self) -> None:
         """Do what is still queued for this thread: executions to be put down."""
         while (message := self._host.next(0)) is not None:
             if callable(message):
-                message()
+                self._host.do(message)
+
+    def _stop_pressed(self) -> None:
+        """Ask the engine to pause; from a signal handler before user code is broken, so that what comes of that is void."""
+        if not self._stopping:
+            self._stopping = self._start.abandoned = True
+            self._engine.stop_thread(self._host.ident)
+            self._engine.inbox.put(Interrupt(self._start, self._host))
 
     def _interrupted(self) -> RunInterrupted:
-        """Pause the run durably and put its execution down; a second Stop lets go at once."""
-        host, run = self._host, self._run
-        first = host.interrupts
-        if run is None:  # the engine has not said yet which run it is
-            message = host.next(1.0)
-            while message is not None and not isinstance(message, (Found, Finished)):
-                message = host.next(1.0)
-            run = message.run if isinstance(message, Found) else None
-        if run is None:
-            return RunInterrupted("Stopped before the run began. Nothing was executed.")
-        if run.host is not host and run.status != "paused" and run.start is not None and run.start.host is not host:
-            return RunInterrupted(f"Stopped waiting. Instance {run.instance} goes on in the background.")
-        self._engine.inbox.put(Interrupt(run, host))
+        """Wait until the run is paused durably and its execution put down; a second Stop lets go at once."""
+        self._stop_pressed()
+        host, first, until = self._host, self._host.interrupts, monotonic() + LET_GO
         paused: Paused | None = None
-        while paused is None and host.interrupts == first:
-            message = host.next(LET_GO)
-            if message is None:
-                break
+        while paused is None and host.interrupts == first and (left := until - monotonic()) > 0:
+            message = host.next(left)
             if isinstance(message, Paused):
                 paused = message
+            elif isinstance(message, Found):
+                self._take(message)
             elif callable(message):
-                message()
+                host.do(message)
         self._drain()
-        if run.execution is not None:
-            run.execution.put_down()
-        if self._handle is not None:
+        execution = self._run.execution if self._run is not None and self._run.host in {host, None} else None
+        if execution is not None:
+            execution.put_down()
+        if self._handle is not None and paused is not None and not paused.busy:
             self._observer.ended(self._handle, RunInterrupted())
-        if paused is None:
-            return RunInterrupted(
-                f"Stopped at once. Instance {run.instance} may not be recorded as paused yet; run the cell again."
-            )
-        flying = (
-            f" In flight: {', '.join(paused.in_flight)}; their outcome is recorded if it still comes."
-            if paused.in_flight
-            else ""
-        )
-        done = (
-            f"{paused.done} executed step{'s' if paused.done != 1 else ''} of this call recorded"
-            if paused.done
-            else "nothing lost"
-        )
-        return RunInterrupted(
-            f"Paused {paused.instance_id}: {done}.{flying} Run the same call again to go on from here."
-        )
+        return RunInterrupted(_stopped(paused, self._run))
+
+
+def _stopped(paused: Paused | None, run: LiveRun | None) -> str:
+    """Say what Stop came to and how to go on."""
+    again = "Run the same call again to go on from here."
+    which = run.instance if run is not None else "the run"
+    if paused is None:
+        return f"Stopped at once, before the journal had {which} as paused. What completed is kept. {again}"
+    if paused.what == "nothing":
+        return "Stopped before the run began. Nothing was executed."
+    if paused.what == "followed":
+        return f"Stopped waiting. Instance {paused.instance_id} goes on in the background."
+    done = (
+        f"{paused.done} executed step{'s' if paused.done != 1 else ''} of this call recorded"
+        if paused.done
+        else "nothing lost"
+    )
+    named = [*paused.in_flight[:3], *([f"{len(paused.in_flight) - 3} more"] if len(paused.in_flight) > 3 else [])]
+    flying = f" In flight: {', '.join(named)}; what it comes to is recorded." if named else ""
+    if paused.busy:
+        return f"Stopped {paused.instance_id}; it is written down as soon as the journal is free. {paused.busy} {again}"
+    return f"Paused {paused.instance_id}: {done}.{flying} {again}"

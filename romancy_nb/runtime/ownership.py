@@ -71,7 +71,7 @@ def alive(token: Owner, live_engines: frozenset[str] = frozenset()) -> bool:
         return False
     if facts.get("boot") != _boot() or facts.get("host") != socket.gethostname():
         # another boot of this machine is over; another host cannot be asked
-        return facts.get("host") != socket.gethostname()
+        return bool(facts.get("host") != socket.gethostname())
     if facts.get("ns") != _pid_namespace():
         return True
     pid = int(facts.get("pid", 0))

@@ -68,6 +68,8 @@ def started_event(
         meta["namespace"] = namespace
     if start.notebook:
         meta["notebook"] = start.notebook
+    if request.redo:
+        meta["redo"] = list(request.redo)
     if start.cell:
         meta["cell"] = start.cell
     if request.site:

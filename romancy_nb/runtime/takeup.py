@@ -37,6 +37,8 @@ class TakeUp:
         if live is not None and not live.finished and live.status != "paused":
             self._attach(start, live)
             return
+        if live is not None and live.unsaved:
+            engine.save(live)
         head = engine.journal.heads([instance]).get(instance)
         if head is not None and (head.digest != request.inputs.digest or head.workflow != request.workflow.name):
             first = engine.journal.load(head.run, parts=False)[0].event
@@ -139,7 +141,7 @@ class TakeUp:
             run.retrying = True
         resumed = Event(ev.RUN_RESUMED, now, meta=meta)
         run.opening = [resumed]
-        run.build = Build([*rows, (run.next_seq, resumed)])
+        run.build = Build([*rows, (run.next_seq, resumed)], self._earlier(run, rows[0][1]))
         self._admit(start, run, action, head)
 
     def _retry(self, start: Start, head: Head) -> None:
@@ -154,10 +156,12 @@ class TakeUp:
         engine = self._engine
         engine.commit_now()
         run.put_back()
+        run.pending = [delivery for delivery in run.pending if delivery.place not in run.noted]
         engine.put_down(run)
         run.calls.clear()
         run.host = host
-        run.build = Build(self._load(run.key))
+        rows = self._load(run.key)
+        run.build = Build(rows, None if run.replay_only else self._earlier(run, rows[0][1]))
         engine.make_ready(run)
 
     def parted(self, run: LiveRun, mismatch: HistoryMismatch) -> None:
@@ -177,6 +181,16 @@ class TakeUp:
         live.waiters += [waiter for waiter in waiters if waiter is not start.waiter]
 
     # -- pieces ----------------------------------------------------------
+
+    def _earlier(self, run: LiveRun, started: Event) -> Pool | None:
+        """What earlier runs of the instance can still answer to a run that was begun in some other execution (R2)."""
+        if run.number == 1:
+            return None
+        heads = [head for head in self._engine.journal.runs(run.instance) if head.number < run.number]
+        redo = set((started.meta or {}).get("redo", ()))
+        return Pool(
+            [(h.run, [(s, e) for s, e in self._load(h.run) if e.name not in redo]) for h in reversed(heads)]
+        )
 
     def _load(self, key: int) -> list[Numbered]:
         return [(row.seq, row.event) for row in self._engine.journal.load(key)]
@@ -227,9 +241,6 @@ class TakeUp:
         run.waiters.append(start.waiter)
         run.started = head.started if head is not None else now_us()
         run.host = start.host if start.host is not None else engine.host()
-        before = engine.live.get(run.key)
-        if before is not None and before.unsaved:
-            run.unsaved = before.unsaved
         engine.admit(run)
         self._tell(start, run, action, head, old_reads)
 
@@ -237,7 +248,11 @@ class TakeUp:
         self, start: Start, run: LiveRun, action: Action, head: Head | None, old_reads: dict[str, str] | None = None
     ) -> None:
         line = starts.line_for(action, head, start, run.instance, old_reads)
-        self._engine.after_commit(lambda: start.waiter.tell(Found(run, action.name, line)))
+        found = Found(run, action.name, line)
+        if start.host is not None:
+            start.waiter.tell(found)  # before its thread gets to the code: the line stands above what that prints (R11)
+        else:
+            self._engine.tell_after_commit(run, start.waiter, found)
 
     def outcome(self, key: int) -> Finished | None:
         """What a run that has ended came to, from the journal; None while it has not."""

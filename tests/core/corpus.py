@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -190,7 +191,9 @@ async def as_completed_set() -> Any:
 
 @shape
 async def as_completed_generator() -> Any:
-    return [await act("got", await each) for each in asyncio.as_completed(act("c", i) for i in range(6))]
+    made = (act("c", i) for i in range(6))
+    given = made if sys.version_info >= (3, 12) else iter(list(made))  # 3.11 takes a generator for a coroutine
+    return [await act("got", await each) for each in asyncio.as_completed(given)]
 
 
 @shape

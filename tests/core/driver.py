@@ -241,6 +241,8 @@ def run(function: Callable[[], Any], pick: Pick = lambda count: 0, **options: An
     """Run *function* to its end and return the world it ran in."""
     world = World(function, pick, **options)
     world.run()
+    assert world.execution is not None
+    world.execution.put_down()
     return world
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,11 +98,15 @@ def test_every_effect_stands_exactly_once_although_the_kernel_was_killed(played:
     )
     assert len({entry["key"] for entry in entries}) == len(entries), "each effect has a key of its own"
 
-    rest = len(entries) - KILL_AFTER
-    assert f"before the kill    {KILL_AFTER} steps completed" in played.said
-    # the effect that stood when the kernel died was in flight: it is asked for once more, and answered from its key
-    assert f"{KILL_AFTER} steps from journal, {rest + 1} executed" in played.said
-    assert "asked twice        charge of A-1006" in played.said
+    steps = len(entries) + 1  # and the reading of the file
+    found = re.search(r"before the kill +(\d+) steps completed", played.said)
+    assert found is not None, played.said
+    before = int(found[1])
+    assert KILL_AFTER <= before < steps
+    assert f"{before} steps from journal, {steps - before} executed" in played.said
+    if before == KILL_AFTER:  # else this machine was so busy that the answer came before the kill
+        assert "one that may have run: charge" in played.said
+        assert "asked twice        charge of A-1006" in played.said
     assert "stands in the ledger exactly once" in played.said
 
 

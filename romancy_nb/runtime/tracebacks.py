@@ -1,0 +1,44 @@
+"""Tracebacks that show the person's own lines: our frames, the loop's and greenlet's are taken out (E1)."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TypeVar
+
+from romancy_nb.core.loop import _is_ours
+
+__all__ = ["without_our_frames"]
+
+E = TypeVar("E", bound=BaseException)
+
+
+def without_our_frames(error: E) -> E:
+    """Return *error*, its traceback and those of its causes reduced to frames that are not ours.
+
+    The frames that it passes on its way out of here hide themselves with ``__tracebackhide__``, which IPython, its
+    debugger and pytest respect.
+    """
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.__traceback__ = _reduced(each.__traceback__)
+        left += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            left += each.exceptions
+    return error
+
+
+def _reduced(traceback: TracebackType | None) -> TracebackType | None:
+    kept = []
+    while traceback is not None:
+        if not _is_ours(traceback.tb_frame):
+            kept.append(traceback)
+        traceback = traceback.tb_next
+    reduced: TracebackType | None = None
+    for each in reversed(kept):
+        reduced = TracebackType(reduced, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    return reduced

@@ -1,0 +1,99 @@
+"""Kernels for the tests of this room: the one of this interpreter, and an older one when ROMANCY_KERNEL6 is set.
+
+``ROMANCY_KERNEL6`` names a Python with ipykernel 6; with the value ``make`` the session makes such an environment.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kernels import Kernel
+
+PARTS = ["ipykernel==6.31.0", "duckdb>=2.0", "greenlet", "pydantic", "pandas", "pyarrow"]
+
+
+@pytest.fixture(scope="session")
+def python6(tmp_path_factory: pytest.TempPathFactory) -> str:
+    named = os.environ.get("ROMANCY_KERNEL6", "")
+    if not named:
+        pytest.skip("ROMANCY_KERNEL6 names no Python with ipykernel 6")
+    if named != "make":
+        return named
+    room = tmp_path_factory.mktemp("kernel6") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(room)], check=True)
+    subprocess.run([str(room / "bin" / "python"), "-m", "pip", "install", "-q", *PARTS], check=True)
+    return str(room / "bin" / "python")
+
+
+@pytest.fixture(scope="session", params=["ipykernel of this Python", "ipykernel 6"])
+def python(request: pytest.FixtureRequest) -> str:
+    """The interpreter of the kernels."""
+    if request.param == "ipykernel 6":
+        found: str = request.getfixturevalue("python6")
+        return found
+    return sys.executable
+
+
+@pytest.fixture(scope="session")
+def shared(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """One kernel for all tests that neither kill nor restart it."""
+    kernel = Kernel(python, tmp_path_factory.mktemp("kernel"), ROMANCY_JOURNAL="")
+    kernel.ok("import asyncio, os, sys, threading, time\nimport romancy_nb as rn")
+    yield kernel
+    kernel.close()
+
+
+EFFECTS = """
+def effect(name):
+    fd = os.open(EFFECTS, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+    os.write(fd, (name + "\\n").encode())
+    os.close(fd)
+once = rn.RetryPolicy(max_attempts=1)
+"""
+
+
+@pytest.fixture
+def book(shared: Kernel, tmp_path: Path) -> Kernel:
+    """The shared kernel with a journal of its own and ``effect(name)``, which writes a line to a file."""
+    shared.effects = tmp_path / "effects"
+    shared.ok(
+        f"rn.connect({str(tmp_path / 'journal.duckdb')!r})\nEFFECTS = {str(shared.effects)!r}\n{EFFECTS}\n"
+        "%reload_ext romancy_nb"
+    )
+    return shared
+
+
+@pytest.fixture
+def own(python: str, tmp_path: Path) -> Iterator[Kernel]:
+    """A kernel that the test may kill. Its working directory is empty."""
+    room = tmp_path / "project"
+    room.mkdir()
+    kernel = Kernel(python, room)
+    kernel.effects = tmp_path / "effects"
+    yield kernel
+    kernel.close()
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """IPython in this process, without a kernel."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    import romancy_nb as rn
+
+    monkeypatch.setenv("ROMANCY_JOURNAL", str(tmp_path / "journal.duckdb"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    rn.disconnect()
+    InteractiveShell.clear_instance()
+    found = InteractiveShell.instance(user_module=types.ModuleType("notebook"))
+    found.history_manager.enabled = False
+    yield found
+    InteractiveShell.clear_instance()
+    rn.disconnect()

@@ -1,0 +1,253 @@
+"""Stop: the run is paused durably, at once, and the same cell goes on later. Times are printed (pytest -rP)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from kernels import Cell, Kernel, eventually
+
+pytestmark = pytest.mark.kernel
+
+AT_ONCE = 0.4
+"""Seconds within which Stop has to take effect."""
+
+FLOWS = """
+HOLD = EFFECTS + ".hold"
+def held():
+    "True until the test says otherwise"
+    return os.path.exists(HOLD)
+
+@rn.activity(retry=once)
+def quick(x: int) -> int:
+    effect(f"quick{x}")
+    return x
+
+@rn.activity(retry=once)
+def slow(x: int) -> int:
+    effect(f"slow{x}")
+    print("slow begins", flush=True)
+    while held():
+        time.sleep(0.02)
+    return x
+
+@rn.activity(retry=once)
+async def aslow(x: int) -> int:
+    effect(f"aslow{x}")
+    print("aslow begins", flush=True)
+    while held():
+        await asyncio.sleep(0.02)
+    return x
+
+@rn.activity(retry=once, executor="main")
+def on_main(x: int) -> int:
+    effect(f"main{x}")
+    print("main begins", flush=True)
+    if held():
+        time.sleep(60)
+    return x
+
+@rn.workflow
+def flow(x: int) -> list:
+    return [quick(x), slow(x), quick(x + 1)]
+
+@rn.workflow
+async def aflow(x: int) -> list:
+    return [await quick(x), await aslow(x), await quick(x + 1)]
+
+@rn.workflow
+def main_flow(x: int) -> list:
+    return [quick(x), on_main(x), quick(x + 1)]
+
+@rn.workflow
+def spins(x: int) -> list:
+    first = quick(x)
+    if held():
+        print("spinning", flush=True)
+    while held():
+        pass
+    return [first, quick(x + 1)]
+
+@rn.workflow
+async def aspins(x: int) -> list:
+    first = await quick(x)
+    if held():
+        print("spinning", flush=True)
+    while held():
+        pass
+    return [first, await quick(x + 1)]
+
+@rn.workflow
+def stubborn(x: int) -> list:
+    first = quick(x)
+    print("spinning", flush=True)
+    swallowed = 0
+    while held() and swallowed < 2:
+        try:
+            while held():
+                pass
+        except BaseException:
+            swallowed += 1
+    return [first, quick(x + 1)]
+
+@rn.workflow
+def in_our_code(x: int) -> list:
+    first = quick(x)
+    if held():
+        print("spinning", flush=True)
+    for _ in iter(held, False):
+        rn.context().run
+    return [first, quick(x + 1)]
+
+@rn.workflow
+def burst(n: int) -> int:
+    return sum(rn.gather(*[quick.bind(i) for i in range(n)]))
+"""
+
+
+@pytest.fixture
+def flows(book: Kernel) -> Kernel:
+    book.ok(FLOWS)
+    hold(book)
+    return book
+
+
+def hold(kernel: Kernel) -> None:
+    Path(f"{kernel.effects}.hold").touch()
+
+
+def let_go(kernel: Kernel) -> None:
+    Path(f"{kernel.effects}.hold").unlink()
+
+
+def stop(cell: Cell, when: str) -> float:
+    """Press Stop once the cell has said *when*; return how long the cell took to end."""
+    cell.until(when)
+    pressed = cell.kernel.stop_button()
+    cell.finish()
+    took = time.monotonic() - pressed
+    print(f"Stop took {took * 1000:.0f} ms ({when})")
+    return took
+
+
+def is_one_paragraph(cell: Cell) -> bool:
+    lines = cell.traceback.strip().splitlines()
+    return cell.status == "error" and 1 <= len(lines) <= 5 and "File" not in cell.traceback
+
+
+@pytest.mark.parametrize(
+    ("call", "when", "executed"),
+    [
+        ("flow(1)", "slow begins", ["quick1", "slow1"]),
+        ("aflow.run(1)", "aslow begins", ["quick1", "aslow1"]),
+        ("await aflow(1)", "aslow begins", ["quick1", "aslow1"]),
+        ("main_flow(1)", "main begins", ["quick1", "main1"]),
+        ("spins(1)", "spinning", ["quick1"]),
+        ("await aspins(1)", "spinning", ["quick1"]),
+        ("in_our_code(1)", "spinning", ["quick1"]),
+    ],
+)
+def test_stop_pauses_the_run_at_once_and_the_same_cell_goes_on(
+    flows: Kernel, call: str, when: str, executed: list[str]
+) -> None:
+    cell = flows.send(call)
+    took = stop(cell, when)
+    assert took < AT_ONCE
+    assert is_one_paragraph(cell), cell.traceback
+    assert "Paused" in cell.evalue
+    assert "Run the same call again to go on from here" in cell.evalue
+    assert flows.done() == executed
+    assert flows.value("[each.status for each in rn.instances()]") == ["paused"]
+
+    let_go(flows)
+    sent = time.monotonic()
+    again = flows.ok(call)
+    print(f"resumed and done in {(time.monotonic() - sent) * 1000:.0f} ms")
+    assert again.result is not None
+    assert again.stdout.startswith("Resumed the run that was paused")
+    assert flows.done().count("quick1") == 1, "what completed before Stop is not executed again"
+    assert flows.done()[-1] == "quick2"
+    assert flows.value("[each.status for each in rn.instances()]") == ["completed"]
+
+
+def test_code_that_swallows_the_interrupt_is_stopped_all_the_same(flows: Kernel) -> None:
+    cell = flows.send("stubborn(1)")
+    assert stop(cell, "spinning") < 2
+    assert "Paused" in cell.evalue
+    assert flows.done() == ["quick1"], "what the code does after Stop does not count"
+    let_go(flows)
+    assert flows.ok("stubborn(1)").result == "[1, 2]"
+
+
+def test_a_second_stop_lets_go_at_once_and_loses_nothing(flows: Kernel) -> None:
+    cell = flows.send("flow(1)").until("slow begins")
+    pressed = flows.stop_button()
+    time.sleep(0.005)
+    flows.stop_button()
+    cell.finish()
+    print(f"Stop twice took {(time.monotonic() - pressed) * 1000:.0f} ms")
+    assert cell.status == "error"
+    let_go(flows)
+    assert flows.ok("flow(1)").result == "[1, 1, 2]"
+    assert flows.done().count("quick1") == 1
+
+
+def test_stop_during_a_burst_of_commits_loses_no_outcome(flows: Kernel) -> None:
+    cell = flows.send("burst(2000)")
+    eventually(lambda: len(flows.done()) > 100, "a hundred effects")
+    pressed = flows.stop_button()
+    cell.finish()
+    print(f"Stop in a burst took {(time.monotonic() - pressed) * 1000:.0f} ms, {len(flows.done())} of 2000 done")
+    assert "Paused" in cell.evalue
+    assert len(cell.evalue) < 500
+    assert flows.ok("burst(2000)").result == str(sum(range(2000)))
+    done = flows.done()
+    # only what was in flight at Stop may have been executed twice
+    assert set(done) == {f"quick{n}" for n in range(2000)}
+    assert len(done) - 2000 <= 64
+
+
+def test_stop_of_awaits_in_tasks_pauses_all_of_them_and_keeps_the_kernel(flows: Kernel) -> None:
+    cell = flows.send("await asyncio.gather(aflow(1), aflow(2))")
+    eventually(lambda: {"aslow1", "aslow2"} <= set(flows.done()), "both in flight")
+    assert stop(cell, "aslow begins") < AT_ONCE
+    assert flows.value("[each.status for each in rn.instances()]") == ["paused", "paused"]
+    let_go(flows)
+    assert flows.ok("await asyncio.gather(aflow(1), aflow(2))").result == "[[1, 1, 2], [2, 2, 3]]"
+
+
+@pytest.mark.parametrize("wait", ["h.result()", "await h", "flow(1)"])
+def test_stop_of_a_cell_that_only_follows_leaves_the_run_alone(flows: Kernel, wait: str) -> None:
+    flows.ok("h = flow.start(1)")
+    eventually(lambda: "slow1" in flows.done(), "the run in flight")
+    cell = flows.send(f"print('waiting', flush=True)\n{wait}").until("waiting")
+    time.sleep(0.3)
+    assert stop(cell, "waiting") < AT_ONCE
+    assert is_one_paragraph(cell), cell.traceback
+    assert "goes on in the background" in cell.evalue
+    assert flows.value("h.status") == "running"
+    let_go(flows)
+    assert flows.ok("h.result(10)").result == "[1, 1, 2]"
+    assert flows.done() == ["quick1", "slow1", "quick2"]
+
+
+def test_stop_breaks_an_activity_that_runs_python_code_in_its_thread(flows: Kernel) -> None:
+    flows.ok(
+        "@rn.activity(retry=once)\ndef loops(x: int) -> int:\n    print('looping', flush=True)\n    try:\n"
+        "        while held(): pass\n    except KeyboardInterrupt:\n        effect('broken')\n        raise\n"
+        "    return x\n@rn.workflow\ndef looping(x: int) -> int: return loops(x)"
+    )
+    assert stop(flows.send("looping(1)"), "looping") < AT_ONCE
+    eventually(lambda: "broken" in flows.done(), "the activity has been broken", 3)
+    let_go(flows)
+    assert flows.ok("looping(1)").result == "1"
+
+
+def test_stop_of_an_ordinary_cell_works_as_ever_after_a_workflow_ran(flows: Kernel) -> None:
+    let_go(flows)
+    flows.ok("flow(1)")
+    for code in ("print('now', flush=True)\nwhile True: pass", "print('now', flush=True)\nawait asyncio.sleep(0.5)"):
+        cell = flows.send(code)
+        stop(cell, "now")
+        assert cell.ename in {"KeyboardInterrupt", "CancelledError"}
