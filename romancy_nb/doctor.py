@@ -133,6 +133,7 @@ def _about_journal(given: str | None, findings: Findings) -> Iterator[tuple[str,
 def _inside(path: Path, problems: list[str]) -> Iterator[tuple[str, str]]:
     """Open the journal, which nobody holds, as any user of it would."""
     import romancy_nb as rn
+    from romancy_nb.journal.migrate import latest
 
     try:
         rn.connect(str(path))
@@ -143,6 +144,7 @@ def _inside(path: Path, problems: list[str]) -> Iterator[tuple[str, str]]:
     except RomancyError as problem:
         problems.append(f"The journal cannot be opened. {problem}")
     else:
+        yield "schema", f"version {latest()}"  # whatever it was, connecting has brought it up to ours
         yield "instances", ", ".join(f"{count} {status}" for status, count in rows) or "none"
 
 

@@ -21,6 +21,9 @@ from romancy_nb.journal.protocol import Batch
 __all__ = ["JumpingClock", "crash_at", "die", "fail_commits", "on_commit"]
 
 
+_for_ever: list[Any] = []  # a context manager that is collected ends its block
+
+
 def die() -> None:
     """Kill this process as a power cut would: no clean-up runs."""
     os.kill(os.getpid(), signal.SIGKILL)
@@ -63,7 +66,9 @@ def crash_at(commit: int, when: Literal["before", "after", "within"]) -> None:
             threading.Timer(0.0002 * (number % 5), die).start()
 
     chosen = {"before": (strike, None), "after": (None, strike), "within": (soon, None)}[when]
-    on_commit(*chosen).__enter__()
+    watching = on_commit(*chosen)
+    watching.__enter__()
+    _for_ever.append(watching)
 
 
 @contextmanager

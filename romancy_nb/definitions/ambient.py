@@ -48,6 +48,8 @@ class ActivityFacts:
     idempotency_key: str = field(default_factory=lambda: uuid4().hex)
     report_progress: Callable[[float, float | None, str], None] | None = None
     report_log: Callable[[str], None] | None = None
+    enter: Callable[[], None] | None = None
+    """Called in the context that the activity runs in, before it: leads what it prints to where the run was called."""
 
 
 ACTIVITY: ContextVar[ActivityFacts | None] = ContextVar("romancy_activity", default=None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from romancy_nb.notebook import identity
@@ -35,6 +37,24 @@ class Card:
 
     def provenance(self) -> tuple[str | None, str | None]:
         return identity.notebook_path(), identity.cell_id()
+
+    def output(self) -> Callable[[], None] | None:
+        """Threads and loops of ours print into the calling cell, not into the one that runs by then (N4).
+
+        ipykernel keeps the cell in a context variable of each stream, which is what it looks at first.
+        """
+        places = (sys.stdout, sys.stderr, getattr(identity.shell(), "display_pub", None))
+        found: list[tuple[ContextVar[Any], Any]] = []
+        for place in places:
+            variable = getattr(place, "_parent_header", None)
+            if isinstance(variable, ContextVar):
+                found.append((variable, place.parent_header))  # type: ignore[union-attr]
+
+        def lead() -> None:
+            for variable, cell in found:
+                variable.set(cell)
+
+        return lead if found else None
 
 
 class Terminal(Card):

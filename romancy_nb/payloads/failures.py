@@ -19,7 +19,7 @@ from romancy_nb.errors import ActivityError, CannotRestore
 from romancy_nb.payloads import registry
 from romancy_nb.payloads.payload import Payload
 from romancy_nb.payloads.text import NotText, deep_recursion, dumps, loads
-from romancy_nb.payloads.tree import Reader, Writer, type_name
+from romancy_nb.payloads.tree import Reader, Unkept, Writer, type_name
 
 __all__ = ["decode_failure", "describe", "encode_failure", "rebuild"]
 
@@ -98,21 +98,31 @@ def decode_failure(payload: Payload) -> BaseException:
 
 
 def describe(error: BaseException, out: Writer) -> dict[str, Any]:
-    """Return the document of *error*, with everything that hangs on it."""
-    return _Telling(out).tell(error, 0) or {}
+    """Return the document of *error*, with everything that hangs on it. Raises Unkept when it stands in itself."""
+    document = _Telling(out).tell(error)
+    if document is None:
+        raise Unkept(error, "refers to itself, or to too many others", "Refer to it by its text.")
+    return document
 
 
 class _Telling:
-    """Writes one error and those that it refers to, each once."""
+    """Writes one error and those that it refers to, but none inside itself: that would never end."""
 
     def __init__(self, out: Writer) -> None:
         self.out = out
-        self.told: set[int] = set()
 
-    def tell(self, error: BaseException, depth: int) -> dict[str, Any] | None:
-        if id(error) in self.told or depth > _DEEPEST or len(self.told) > _MANY:
+    def tell(self, error: BaseException) -> dict[str, Any] | None:
+        telling = self.out.telling
+        if id(error) in telling or len(telling) > _DEEPEST or self.out.errors > _MANY:
             return None
-        self.told.add(id(error))
+        self.out.errors += 1
+        telling.add(id(error))
+        try:
+            return self._document(error)
+        finally:
+            telling.discard(id(error))
+
+    def _document(self, error: BaseException) -> dict[str, Any]:
         lost: list[str] = []
         document: dict[str, Any] = {"type": registry.class_name(type(error)), "message": self.kept_text(_text(error))}
         document["args"] = self.arguments(error, lost)
@@ -124,10 +134,14 @@ class _Telling:
             document["notes"] = [self.kept_text(note) for note in notes if isinstance(note, str)]
         if isinstance(error, BaseExceptionGroup):
             document["message"] = self.kept_text(str(error.message))
-            document["exceptions"] = [told for each in error.exceptions if (told := self.tell(each, depth + 1))]
-        if error.__cause__ is not None and (cause := self.tell(error.__cause__, depth + 1)):
+            document["exceptions"] = [told for each in error.exceptions if (told := self.tell(each))]
+            if len(document["exceptions"]) < len(error.exceptions):
+                lost.append(f"{len(error.exceptions) - len(document['exceptions'])} members")
+        if error.__cause__ is not None and (cause := self.tell(error.__cause__)):
             document["cause"] = cause
-        if error.__context__ is not None and (context := self.tell(error.__context__, depth + 1)):
+        if error.__context__ is error.__cause__ and "cause" in document:
+            document["context"] = "cause"  # `raise ... from error`: once is enough
+        elif error.__context__ is not None and (context := self.tell(error.__context__)):
             document["context"] = context
         if error.__suppress_context__:
             document["suppress_context"] = True
@@ -257,7 +271,8 @@ def rebuild(document: dict[str, Any], source: Reader) -> BaseException:
     if "cause" in document:
         error.__cause__ = rebuild(document["cause"], source)
     if "context" in document:
-        error.__context__ = rebuild(document["context"], source)
+        context = document["context"]
+        error.__context__ = error.__cause__ if context == "cause" else rebuild(context, source)
     error.__suppress_context__ = bool(document.get("suppress_context"))
     return error
 

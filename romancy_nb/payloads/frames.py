@@ -75,7 +75,9 @@ def write_frame(out: Writer, frame: Any, kind: str = "DataFrame") -> Any:
         about["attrs"] = out.any(frame.attrs)
     if getattr(frame.index, "freq", None) is not None:
         about["freq"] = frame.index.freq.freqstr
-    if not any(_is_object(dtype) for dtype in (*bare.dtypes, bare.index.dtype)):
+    # pyarrow warns about labels of several types, and makes texts of them
+    one_kind = len(set(map(type, bare.columns))) <= 1
+    if one_kind and not any(_is_object(dtype) for dtype in (*bare.dtypes, bare.index.dtype)):
         try:
             table = pyarrow.Table.from_pandas(bare)
             if _same_shape(table.slice(0, 5).to_pandas(), bare.iloc[:5]):

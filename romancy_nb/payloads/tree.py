@@ -93,14 +93,18 @@ class Writer:
     Attributes:
         parts: the binary pieces met so far.
         careful: also look for strings and ints that JSON text cannot hold.
+        telling: the errors that are being described, by id; they may refer to each other (``failures.py``).
+        errors: how many were described, which is bounded for the same reason.
     """
 
-    __slots__ = ("careful", "depth", "parts")
+    __slots__ = ("careful", "depth", "errors", "parts", "telling")
 
     def __init__(self, careful: bool = False) -> None:
         self.parts: list[Part] = []
         self.depth = 0
         self.careful = careful
+        self.telling: set[int] = set()
+        self.errors = 0
 
     def any(self, value: Any) -> Any:
         """Return the document of *value* with tags where they are needed. Raises Unkept."""

@@ -185,7 +185,7 @@ class Dispatcher:
         self._inbox.put(ended)
 
     def _call(self, attempt: Attempt) -> AttemptEnded:
-        ACTIVITY.set(attempt.facts)
+        _enter(attempt.facts)
         activity = attempt.activity
         value: Any = None
         failure: BaseException | None = None
@@ -257,7 +257,7 @@ class Dispatcher:
         if attempt.cancelled:
             self._inbox.put(AttemptEnded(attempt, now_us(), False, None, interrupted=True))
             return
-        ACTIVITY.set(attempt.facts)
+        _enter(attempt.facts)
         activity = attempt.activity
         attempt.started = monotonic()
         timeout = activity.options.timeout
@@ -347,6 +347,13 @@ def _named(module: str, name: str) -> Any:
 def _plain(module: str, name: str) -> Any:
     importlib.import_module(module)
     return _named(module, name)
+
+
+def _enter(facts: ActivityFacts) -> None:
+    """Make this context the activity's."""
+    ACTIVITY.set(facts)
+    if facts.enter is not None:
+        facts.enter()
 
 
 def timed_out(attempt: Attempt) -> AttemptTimeout:

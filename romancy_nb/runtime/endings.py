@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from romancy_nb.runtime.engine import Engine
     from romancy_nb.runtime.live import LiveRun
 
-__all__ = ["InDoubt", "as_record", "closed", "disconnected", "end", "lost", "pause", "stick"]
+__all__ = ["InDoubt", "as_record", "closed", "disconnected", "end", "is_doubt", "lost", "pause", "stick"]
 
 
 class InDoubt(RomancyError):
@@ -96,6 +96,11 @@ def disconnected(run: LiveRun) -> RunProblem:
     return RunPaused(
         f"Instance {run.instance} was put down because the journal was disconnected. The same call resumes it."
     )
+
+
+def is_doubt(event: Event) -> bool:
+    """Is this the failure that stands for "nobody knows", so that its call is still in doubt?"""
+    return event.payload is not None and f'"{InDoubt.__module__}.{InDoubt.__qualname__}"' in event.payload.text
 
 
 def closed(where: str) -> JournalError:

@@ -492,6 +492,7 @@ class Engine:
             number,
             key,
             report_log=lambda text: log.info("%s %s: %s", run.instance, command.name, text),
+            enter=run.start.output if run.start is not None else None,
         )
 
     def _dispatch(self, attempt: Attempt) -> None:
@@ -662,7 +663,10 @@ class Engine:
         """Stop was pressed in the cell that waits: pause durably, whatever the code is doing."""
         run = self._started_by(item.start)
         if run is None or run.finished or run.status == "paused":
-            self._following = [start for start in self._following if start is not item.start]
+            if item.start in self._following:  # another process advances it
+                self._following = [start for start in self._following if start is not item.start]
+                item.waiter.tell(Paused(0, (), item.start.follows, "followed"))
+                return
             followed = None
             for other in self.live.values():
                 if item.start.waiter in other.waiters:
@@ -815,6 +819,7 @@ class Engine:
 
     def commit_now(self) -> None:
         """Make what this turn has so far durable, before history is loaded."""
+        self.hold()
         self._commit()
 
     def admit(self, run: LiveRun) -> None:
@@ -860,6 +865,7 @@ class Engine:
         outcomes = [event for row in rows if (event := endings.as_record(row.event)) is not None]
         outcomes += [_recorded(d) for d in [*run.sent, *run.pending] if d.kind != ev.TIMER_FIRED and d.place not in run.noted]
         run.sent, run.pending = [], []
+        run.trouble = error
         self.put_down(run)
         run.host, run.status, run.ended, run.opening, run.build = None, "paused", None, [], None
         run.finished = False

@@ -30,7 +30,7 @@ from romancy_nb.runtime.live import Build, LiveRun
 
 __all__ = ["CellHost", "Host", "ThreadHost", "activate"]
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 OURS = 0.005
 """Seconds after which Stop is tried again when it met our own code."""

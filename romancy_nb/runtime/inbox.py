@@ -98,10 +98,14 @@ class Start:
     """Is a person there (E4)?"""
     notebook: str | None = None
     cell: str | None = None
+    output: Callable[[], None] | None = None
+    """Leads what the current context prints to where the call was made; None where there is but one place."""
     resume: bool = False
     """Asked for by ``Instance.resume``: a cancelled or finished run is told so instead of being run anew."""
     since: float = field(default_factory=monotonic)
     next_look: float = 0.0
+    follows: str = ""
+    """The instance, while another process advances it."""
     abandoned: bool = False
     """Who made the call does not wait for it any more, and it has not begun."""
 

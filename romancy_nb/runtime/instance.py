@@ -280,6 +280,8 @@ def join(engine: Engine, instance: str, latch: Latch) -> Finished | None:
         if latch not in live.waiters:
             live.waiters.append(latch)
         return None
+    if live is not None and live.trouble is not None:
+        return Finished(error=live.trouble)
     head = head_of(engine, instance)
     outcome = TakeUp(engine).outcome(head.run)
     if outcome is not None:

@@ -247,7 +247,7 @@ def _start(request: Request, waiter: Any, host: hosts.Host | None = None) -> Sta
     told = observer()
     prints = request.workflow.fingerprint()
     notebook, cell = told.provenance()
-    return Start(request, prints.digest, dict(prints.reads), waiter, host, told.attached, notebook, cell)
+    return Start(request, prints.digest, dict(prints.reads), waiter, host, told.attached, notebook, cell, told.output())
 
 
 class EngineLauncher:

@@ -85,6 +85,8 @@ class LiveRun:
     """Places whose outcome was recorded while the code was busy."""
     unwanted: set[str] = field(default_factory=set)
     """Places of calls that the code cancelled and that have not settled."""
+    trouble: BaseException | None = None
+    """Why it was put down when its rows could not be written."""
     unsaved: list[Event] = field(default_factory=list)
     """Outcomes that could not be written yet (X5)."""
 

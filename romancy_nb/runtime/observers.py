@@ -1,5 +1,8 @@
 """Who is told what a call does: one small protocol, chosen by where the call is made (N8)."""
 
+# pyright: reportReturnType=false
+# (in a protocol the docstring is the whole body, as in journal/protocol.py)
+
 from __future__ import annotations
 
 import logging
@@ -34,6 +37,9 @@ class Observer(Protocol):
 
     def provenance(self) -> tuple[str | None, str | None]:
         """Path of the notebook and id of the cell that make the call, where known."""
+
+    def output(self) -> Callable[[], None] | None:
+        """Return what leads the prints of the context it is called in to where this call is made; None: no need to."""
         ...
 
 
@@ -58,6 +64,9 @@ class Console:
 
     def provenance(self) -> tuple[str | None, str | None]:
         return None, None
+
+    def output(self) -> Callable[[], None] | None:
+        return None
 
 
 _choose: Callable[[], Observer] = Console

@@ -64,6 +64,7 @@ class TakeUp:
         elif action in {Action.ATTACH, Action.ATTACH_OLD_CODE, Action.ATTACH_UNDO, Action.FOLLOW_NEWEST}:
             if not start.next_look:
                 self._tell(start, self._empty(start, head), action, head)
+            start.follows = head.instance
             self._engine.follow(start)
         else:
             start.waiter.tell(Finished(error=starts.refusal(action, head)))
@@ -129,7 +130,7 @@ class TakeUp:
         run.build = Build(rows)
         self._admit(start, run, Action.REPLAY, head)
 
-    def _resume(self, start: Start, head: Head, action: Action, void_from: int | None = None) -> None:
+    def _resume(self, start: Start, head: Head, action: Action, void_from: int | None = None, doubt: bool = False) -> None:
         rows = self._load(head.run)
         now = now_us()
         run = self._live(start, head.run, head.instance, head.number, head)
@@ -138,18 +139,20 @@ class TakeUp:
         meta = {"owner": self._engine.token, "epoch": run.epoch, "reason": action.name.lower()}
         if void_from is not None:
             meta["void_from"] = void_from
-            run.retrying = True
+            run.retrying = not doubt  # what may have happened once is not tried again (A1)
         resumed = Event(ev.RUN_RESUMED, now, meta=meta)
         run.opening = [resumed]
         run.build = Build([*rows, (run.next_seq, resumed)], self._earlier(run, rows[0][1]))
         self._admit(start, run, action, head)
 
     def _retry(self, start: Start, head: Head) -> None:
-        point = retry_point(self._load(head.run))
+        rows = self._load(head.run)
+        point = retry_point(rows)
         if point is None:
             self._new_run(start, head.instance, head, "retry", Action.RETRY)
         else:
-            self._resume(start, head, Action.RETRY, point)
+            failed = next(event for seq, event in rows if seq == point)
+            self._resume(start, head, Action.RETRY, point, doubt=endings.is_doubt(failed))
 
     def rebuild(self, run: LiveRun, host: Host) -> None:
         """Build a live run anew from its history on another host."""

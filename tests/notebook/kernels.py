@@ -177,7 +177,7 @@ class Kernel:
 
     def value(self, expression: str) -> Any:
         """Evaluate an expression of plain values."""
-        return eval(self.ok(f"print(ascii({expression}))").stdout)
+        return eval(self.ok(f"print(ascii(({expression})))").stdout)
 
     def listen(self) -> None:
         """Take what the kernel has published so far."""

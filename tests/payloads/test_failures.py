@@ -138,7 +138,19 @@ def test_an_error_reads_as_before(error: BaseException) -> None:
     assert type(restored) is type(error)
     assert str(restored) == str(error)
     assert restored.args == error.args
-    for name in ("errno", "strerror", "filename", "filename2", "start", "end", "object", "lineno", "text", "name", "path"):
+    for name in (
+        "errno",
+        "strerror",
+        "filename",
+        "filename2",
+        "start",
+        "end",
+        "object",
+        "lineno",
+        "text",
+        "name",
+        "path",
+    ):
         assert getattr(restored, name, None) == getattr(error, name, None)
     for name in ("code", "expected", "asked", "original", "pos", "colno"):
         assert getattr(restored, name, None) == getattr(error, name, None)
@@ -154,6 +166,7 @@ def test_cause_context_and_notes_come_with_it() -> None:
         error.add_note("while paying")
         restored = again(error)
     assert repr(restored.__cause__) == "KeyError('first')"
+    assert restored.__context__ is restored.__cause__
     assert restored.__suppress_context__ is True
     assert restored.__notes__ == ["while paying"]
     try:
@@ -274,7 +287,7 @@ def test_a_validation_error_has_a_stand_in_with_its_text() -> None:
 def test_an_error_that_cannot_speak_is_told_all_the_same() -> None:
     restored = again(raised(Mute(threading.Lock(), Mute())))
     assert type(restored) is Mute
-    assert "raised RuntimeError" in restored.__notes__[-1]
+    assert any("raised RuntimeError" in note for note in restored.__notes__)
     reading = Reading()
     reading.response = threading.Lock()  # type: ignore[attr-defined]
     restored = again(reading)
@@ -290,6 +303,23 @@ def test_errors_that_refer_to_each_other_end() -> None:
     restored = again(first)
     assert type(restored) is ValueError
     assert repr(restored.__context__) == "KeyError('second')"
+
+
+def test_an_error_that_wraps_its_cause_keeps_both() -> None:
+    cause = Declined(1, reason="r")
+    error = ValueError(cause)
+    error.__cause__ = cause
+    restored = again(error)
+    assert restored.args[0].reason == restored.__cause__.reason == "r"
+    assert not hasattr(restored, "__notes__")
+
+
+def test_a_web_of_errors_ends_soon() -> None:
+    web = [ValueError(number) for number in range(30)]
+    for error in web:
+        error.args = tuple(web)
+        error.__context__ = web[0] if error is not web[0] else web[1]
+    assert isinstance(again(web[0]), ValueError)
 
 
 def test_a_long_chain_is_cut() -> None:
@@ -311,6 +341,8 @@ def test_an_error_may_itself_be_a_value() -> None:
 
     values = decode(encode([1, Declined(2, reason="r")], what="the result"), what="the result")
     assert values[1].amount == 2
+    error = ValueError(1)
+    assert [repr(each) for each in decode(encode([error, error], what="r"), what="r")] == ["ValueError(1)"] * 2
 
 
 def test_what_is_no_error_is_refused() -> None:

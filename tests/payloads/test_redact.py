@@ -14,8 +14,7 @@ from .things import back
 
 @pytest.mark.parametrize(
     "name",
-    "api_key apiKey API_KEY OPENAI_API_KEY apikey token access_token accessToken hf_token password db_password passwd "
-    "secret client_secret authorization Authorization credentials private_key token2 token_value auth_header".split(),
+    ["api_key", "apiKey", "API_KEY", "OPENAI_API_KEY", "apikey", "token", "access_token", "accessToken", "hf_token", "password", "db_password", "passwd", "secret", "client_secret", "authorization", "Authorization", "credentials", "private_key", "token2", "token_value", "auth_header"],
 )
 def test_a_name_of_a_secret_is_known(name: str) -> None:
     assert is_secret(name, "x") or name == "auth_header"
@@ -23,8 +22,7 @@ def test_a_name_of_a_secret_is_known(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "token_count max_tokens tokens tokenizer monkey keyboard key sort_key primary_key keys secretary password_file "
-    "passwordless n item_id author authority".split(),
+    ["token_count", "max_tokens", "tokens", "tokenizer", "monkey", "keyboard", "key", "sort_key", "primary_key", "keys", "secretary", "password_file", "passwordless", "n", "item_id", "author", "authority"],
 )
 def test_a_name_that_only_resembles_one_is_not(name: str) -> None:
     assert not is_secret(name, "x")

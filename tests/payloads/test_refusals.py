@@ -164,7 +164,16 @@ def test_a_codec_must_be_one() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", '{"$type":"tuple"}', '{"$part":5,"codec":"npy"}', '{"$new":1}', '{"$type":["a"]}', '{"$type":"date","value":7}', "nul"],
+    [
+        "",
+        "{",
+        '{"$type":"tuple"}',
+        '{"$part":5,"codec":"npy"}',
+        '{"$new":1}',
+        '{"$type":["a"]}',
+        '{"$type":"date","value":7}',
+        "nul",
+    ],
 )
 def test_a_damaged_document_is_an_error_that_says_what_it_is(text: str) -> None:
     with pytest.raises(CannotRestore, match="The result of activity f cannot be restored"):

@@ -1,4 +1,4 @@
-"""The program that test_crashes kills. ``python crash_program.py WHAT``; prints the result as JSON.
+"""The program that test_crashes kills: ``main([WHAT])`` prints the result as JSON.
 
 Environment: ROMANCY_JOURNAL, LEDGER; CRASH="commit:3:after" or "activity:charge:effect"; COUNT=file for the number of commits.
 """
@@ -8,10 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import ledger
 
@@ -85,10 +82,11 @@ def small(number: int) -> list[object]:
     return [reserve(f"n{number}"), price.sync(f"m{number}"), reserve(f"last{number}")]
 
 
-def main() -> None:
-    what = sys.argv[1]
+def main(arguments: list[str]) -> None:
+    (what,) = arguments
     counted = [0]
-    testing.on_commit(after=lambda number, batch: counted.__setitem__(0, number)).__enter__()
+    counting = testing.on_commit(after=lambda number, batch: counted.__setitem__(0, number))
+    counting.__enter__()
     kind, which, when = crash()
     if kind == "commit":
         testing.crash_at(int(which), when)  # type: ignore[arg-type]
@@ -103,6 +101,3 @@ def main() -> None:
     Path(os.environ["COUNT"]).write_text(str(counted[0]))
     print(json.dumps(result))
 
-
-if __name__ == "__main__":
-    main()

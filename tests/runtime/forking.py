@@ -1,0 +1,96 @@
+"""Real processes, quickly: a server that has everything imported forks a child for each run of a program.
+
+``Zygote(program)`` starts the server; ``run`` forks, waits, and returns exit code and output. A child that is killed is
+killed as any process is; only the half second of imports is saved.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+class Zygote:
+    """The server for one program, a file with a function ``main(arguments)``. Used from one thread at a time."""
+
+    def __init__(self, program: Path) -> None:
+        paths = [str(HERE.parent.parent), str(HERE), os.environ.get("PYTHONPATH", "")]
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(program)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._lock = threading.Lock()
+
+    def run(self, arguments: list[str], environment: dict[str, str], output: Path) -> tuple[int, str]:
+        """Run ``main(arguments)`` in a process of its own; returns its exit code (negative: the signal) and its output."""
+        with self._lock:
+            assert self._process.stdin is not None and self._process.stdout is not None
+            self._process.stdin.write(json.dumps([arguments, environment, str(output)]) + "\n")
+            self._process.stdin.flush()
+            code = int(self._process.stdout.readline())
+        return code, output.read_text()
+
+    def close(self) -> None:
+        self._process.communicate("")
+
+    def __enter__(self) -> Zygote:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+
+def serve(program: Path) -> None:
+    import duckdb  # noqa: F401
+    import greenlet  # noqa: F401
+
+    import romancy_nb.journal.on_duckdb
+    import romancy_nb.notebook.output
+    import romancy_nb.runtime.launch  # noqa: F401
+
+    spec = importlib.util.spec_from_file_location("program", program)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["program"] = module
+    spec.loader.exec_module(module)
+    assert threading.active_count() == 1, "a thread would not survive the fork"
+    for line in sys.stdin:
+        arguments, environment, output = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _be_child(module, arguments, environment, output)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _be_child(module: Any, arguments: list[str], environment: dict[str, str], output: str) -> None:
+    code = 1
+    try:
+        fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
+        os.environ.update(environment)
+        module.main(arguments)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))
