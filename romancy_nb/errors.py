@@ -40,7 +40,9 @@ In IPython each shows itself as one paragraph through ``_render_traceback_`` ins
 from __future__ import annotations
 
 import asyncio
+import linecache
 import textwrap
+from typing import Any
 
 __all__ = [
     "ActivityError",
@@ -81,11 +83,24 @@ def paragraph(error: BaseException) -> list[str]:
     return lines
 
 
+def places(error: BaseException) -> list[str]:
+    """Return the lines of the person's functions that led to *error*, each as one line of text; the cell itself is left out."""
+    found: list[str] = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        code, number = traceback.tb_frame.f_code, traceback.tb_lineno
+        room = str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if room not in {"romancy_nb", "IPython", "asyncio", "greenlet"} and code.co_name != "<module>":
+            found.append(f"  in {code.co_name}, line {number}: {linecache.getline(code.co_filename, number).strip()}")
+        traceback = traceback.tb_next
+    return found
+
+
 class RomancyError(Exception):
     """Base of every error of this package. Its message says what happened, where, and what to do next."""
 
     def _render_traceback_(self) -> list[str]:
-        return paragraph(self)
+        return [*paragraph(self), *places(self)]
 
 
 class DefinitionError(RomancyError, TypeError):
@@ -168,6 +183,11 @@ class ActivityError(RomancyError):
 
 class TerminalError(RomancyError):
     """Raise it in an activity to fail at once: it is never retried, whatever the retry policy says."""
+
+    @property
+    def _render_traceback_(self) -> Any:
+        # it is the person's own error: IPython shows where it was raised, as it does for any other
+        raise AttributeError("_render_traceback_")
 
 
 class AttemptTimeout(RomancyError, TimeoutError):

@@ -403,7 +403,7 @@ async def _await(awaitable: Any) -> Any:
 
 
 def _leave_task(loop: Any) -> Any:
-    """From Python 3.12 on a thread has one current task for all loops in C; step out of a notebook cell's own (X1)."""
+    """From Python 3.14 on a thread has one current task for all loops; step out of a notebook cell's own (X1)."""
     swap = getattr(asyncio.tasks, "_swap_current_task", None)
     return swap(loop, None) if swap is not None and loop is not None else None
 

@@ -66,10 +66,7 @@ class Undertaker:
         """Unwind everything that has not finished; *error* is what the run ended with, if it did."""
         loop, ambient = self._loop, self._ambient
         loop.dead = True
-        left = [task for task in loop.tasks.values() if not task.done()]
-        for task in left:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-        coros: list[Any] = [task.get_coro() for task in left]
+        coros: list[Any] = [task.get_coro() for task in loop.tasks.values() if not task.done()]
         with loop.running(), _quietly(), _tracing_kept():
             for coro in _unstarted([*coros, *(_locals(code.gr_frame) for code in ambient.greenlets)]):
                 coro.close()

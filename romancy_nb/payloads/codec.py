@@ -121,15 +121,34 @@ def _evolved(payload: Payload, annotation: Any, what: str, error: Exception) -> 
     """Restore a document whose class has changed since then as pydantic would; else raise CannotRestore."""
     reason = f"{error}"
     if isinstance(error, Changed):
-        try:
-            from pydantic import TypeAdapter
+        reason = "a class in it has changed since it was recorded"
+        if annotation not in _NO_ANNOTATION:
+            try:
+                from pydantic import TypeAdapter
 
-            return TypeAdapter(annotation).validate_json(payload.text)
-        except Exception as refused:
-            reason = f"it was recorded under another annotation and does not fit {_shown(annotation)}: {refused}"
+                return TypeAdapter(annotation).validate_json(dumps(_fields_only(loads(payload.text))))
+            except Exception as refused:
+                reason = f"it was recorded under another annotation and does not fit {_shown(annotation)}: {refused}"
     elif not isinstance(error, Lost):
         reason = f"{type(error).__name__}: {error}"
     raise CannotRestore(f"{_opening(what)} cannot be restored from the journal: {reason}.") from error
+
+
+def _fields_only(document: Any) -> Any:
+    """Return *document* as pydantic would have written it. Raises Lost when it has tags, which pydantic does not know."""
+    if type(document) is list:
+        return [_fields_only(item) for item in document]
+    if type(document) is not dict:
+        return document
+    fields = {}
+    for key, item in document.items():
+        if key == "$extra":
+            fields.update(_fields_only(item))
+        elif key[:1] != "$":
+            fields[key] = _fields_only(item)
+        elif key not in ("$unset", "$absent", "$private"):
+            raise Lost("it holds values of other types than its annotation says")
+    return fields
 
 
 def canonical_digest(value: Any) -> str:

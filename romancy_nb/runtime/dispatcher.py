@@ -176,10 +176,7 @@ class Dispatcher:
         attempt.started = monotonic()
         context = attempt.command.context
         try:
-            if context is not None:
-                ended = context.copy().run(self._call, attempt)
-            else:
-                ended = self._call(attempt)
+            ended = context.copy().run(self._call, attempt) if context is not None else self._call(attempt)
         except BaseException as error:
             ended = self._failed(attempt, error)
         self._inbox.put(ended)

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from romancy_nb.clock import now_us
 from romancy_nb.core import events as ev
+from romancy_nb.core.commands import Delivery
 from romancy_nb.core.events import Event
 from romancy_nb.errors import JournalError, RomancyError, RunHeldElsewhere, RunPaused, RunProblem, TerminalError
 from romancy_nb.payloads.failures import encode_failure
-from romancy_nb.runtime.inbox import Finished
+from romancy_nb.runtime.inbox import AttemptEnded, Finished
 
 if TYPE_CHECKING:
-    from romancy_nb.runtime.engine import Engine
     from romancy_nb.runtime.live import LiveRun
+    from romancy_nb.runtime.state import State
 
 __all__ = ["InDoubt", "as_record", "closed", "disconnected", "end", "is_doubt", "lost", "pause", "stick"]
 
@@ -22,7 +23,7 @@ class InDoubt(RomancyError):
     """An activity was started and nobody recorded how it ended."""
 
 
-def end(engine: Engine, run: LiveRun) -> None:
+def end(engine: State, run: LiveRun) -> None:
     """The run's code has ended and everything it issued has settled: journal how, and tell who waits."""
     ended = run.ended
     assert ended is not None
@@ -46,7 +47,7 @@ def end(engine: Engine, run: LiveRun) -> None:
     _close(engine, run)
 
 
-def _close(engine: Engine, run: LiveRun) -> None:
+def _close(engine: State, run: LiveRun) -> None:
     run.finished = True
     payload, error = run.outcome or (None, None)
     waiters, run.waiters = run.waiters, []
@@ -55,7 +56,7 @@ def _close(engine: Engine, run: LiveRun) -> None:
     engine.forget(run)
 
 
-def pause(engine: Engine, run: LiveRun, reason: str, error: BaseException | None) -> None:
+def pause(engine: State, run: LiveRun, reason: str, error: BaseException | None) -> None:
     """Stop the run on purpose: its execution is put down, and the same call takes it up again.
 
     Args:
@@ -75,7 +76,7 @@ def pause(engine: Engine, run: LiveRun, reason: str, error: BaseException | None
         engine.tell_after_commit(run, waiter, Finished(error=told))
 
 
-def stick(engine: Engine, run: LiveRun, error: RomancyError) -> None:
+def stick(engine: State, run: LiveRun, error: RomancyError) -> None:
     """Code and history parted and nobody is there to decide: the run is stuck, nothing is lost (C6)."""
     meta = {"message": str(error), "expected": getattr(error, "expected", None), "asked": getattr(error, "asked", None)}
     engine.record(run, [*run.opening, Event(ev.RUN_STUCK, now_us(), meta=meta)])
@@ -119,3 +120,15 @@ def as_record(event: Event) -> Event | None:
         meta = {"ok": event.kind == ev.ACTIVITY_COMPLETED}
         return Event(ev.OUTCOME_RECORDED, event.at, event.call, "", "", "", event.attempt, event.payload, meta)
     return None
+
+
+def recorded(delivery: Delivery) -> Event:
+    """Return the row that keeps an outcome which cannot be delivered yet (S1)."""
+    meta = {"ok": delivery.kind == ev.ACTIVITY_COMPLETED}
+    return Event(ev.OUTCOME_RECORDED, delivery.at, delivery.place, "", "", "", delivery.attempt, delivery.payload, meta)
+
+
+def late(item: AttemptEnded) -> Event:
+    """Return the row of an outcome that came when nobody wanted it any more (A3)."""
+    attempt = item.attempt
+    return Event(ev.LATE_OUTCOME, item.at, attempt.place, "", "", "", attempt.number, item.payload, {"ok": item.ok})

@@ -9,18 +9,20 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from romancy_nb.clock import monotonic
+from romancy_nb.core import events as ev
 from romancy_nb.core.transitions import ACTIVE
 from romancy_nb.definitions import registry
 from romancy_nb.errors import AwaitInterrupted, InstanceNotFound, RunInterrupted, RunPaused, RunProblem, RunStuck
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.codec import decode
+from romancy_nb.payloads.failures import decode_failure
 from romancy_nb.payloads.payload import Payload
 from romancy_nb.runtime import ownership
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import Finished, Found
 from romancy_nb.runtime.takeup import TakeUp
-from romancy_nb.runtime.tracebacks import without_our_frames
+from romancy_nb.runtime.tracebacks import throw
 
 if TYPE_CHECKING:
     from romancy_nb.definitions.workflow import Workflow
@@ -166,7 +168,7 @@ class Instance(Generic[T]):
     def _value(self, told: Finished) -> T:
         __tracebackhide__ = True
         if told.error is not None:
-            raise without_our_frames(told.error)
+            throw(told.error)
         workflow = self._workflow or registry.find("workflow", self.workflow_name)
         value: T = decoded(workflow, self.workflow_name, told.payload)
         return value
@@ -297,10 +299,26 @@ def join(engine: Engine, instance: str, latch: Latch) -> Finished | None:
             f"Instance {instance} is stuck: its code no longer fits its history. Call {_again(head)} to go on."
         )
     elif head.status == "paused":
+        slip = _why_paused(engine, head)
+        if slip is not None:
+            return Finished(error=slip)
         problem = RunPaused(f"Instance {instance} is paused. Call {_again(head)} to go on.")
     else:
         problem = RunProblem(f"Instance {instance} is {head.status}.")
     return Finished(error=problem)
+
+
+def _why_paused(engine: Engine, head: Head) -> BaseException | None:
+    """Return the error of the workflow's own code that paused the run: who waits is told what who waited live was told."""
+    for row in reversed(engine.journal.load(head.run)):
+        event = row.event
+        if event.kind == ev.RUN_PAUSED:
+            if (event.meta or {}).get("reason") != "error" or event.payload is None:
+                return None
+            error = decode_failure(event.payload)
+            error.add_note(f"Instance {head.instance} is paused. Mend the code and call {_again(head)} to go on.")
+            return error
+    return None
 
 
 def _again(head: Head) -> str:

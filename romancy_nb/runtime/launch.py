@@ -27,7 +27,7 @@ from romancy_nb.runtime.inbox import Finished, Found, Interrupt, Paused, Start
 from romancy_nb.runtime.instance import Instance, Instances, Latch, decoded, head_of, started, status_of
 from romancy_nb.runtime.live import LiveRun
 from romancy_nb.runtime.observers import observer
-from romancy_nb.runtime.tracebacks import without_our_frames
+from romancy_nb.runtime.tracebacks import throw
 
 __all__ = [
     "EngineLauncher",
@@ -350,7 +350,7 @@ class CellCall:
         if self._handle is not None:
             self._observer.ended(self._handle, told.error)
         if told.error is not None:
-            raise without_our_frames(told.error)
+            throw(told.error)
         return decoded(self._request.workflow, self._request.workflow.name, told.payload)
 
     def _drain(self) -> None:

@@ -17,8 +17,8 @@ from romancy_nb.runtime.inbox import Finished, Found, Start
 from romancy_nb.runtime.live import Build, LiveRun
 
 if TYPE_CHECKING:
-    from romancy_nb.runtime.engine import Engine
     from romancy_nb.runtime.hosts import Host
+    from romancy_nb.runtime.state import State
 
 __all__ = ["TakeUp"]
 
@@ -26,7 +26,7 @@ __all__ = ["TakeUp"]
 class TakeUp:
     """What the engine does with a call of a workflow. Runs on the engine's thread, with the journal held."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: State) -> None:
         self._engine = engine
 
     def start(self, start: Start) -> None:
@@ -130,7 +130,9 @@ class TakeUp:
         run.build = Build(rows)
         self._admit(start, run, Action.REPLAY, head)
 
-    def _resume(self, start: Start, head: Head, action: Action, void_from: int | None = None, doubt: bool = False) -> None:
+    def _resume(
+        self, start: Start, head: Head, action: Action, void_from: int | None = None, doubt: bool = False
+    ) -> None:
         rows = self._load(head.run)
         now = now_us()
         run = self._live(start, head.run, head.instance, head.number, head)
@@ -191,9 +193,7 @@ class TakeUp:
             return None
         heads = [head for head in self._engine.journal.runs(run.instance) if head.number < run.number]
         redo = set((started.meta or {}).get("redo", ()))
-        return Pool(
-            [(h.run, [(s, e) for s, e in self._load(h.run) if e.name not in redo]) for h in reversed(heads)]
-        )
+        return Pool([(h.run, [(s, e) for s, e in self._load(h.run) if e.name not in redo]) for h in reversed(heads)])
 
     def _load(self, key: int) -> list[Numbered]:
         return [(row.seq, row.event) for row in self._engine.journal.load(key)]

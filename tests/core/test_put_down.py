@@ -337,3 +337,41 @@ def test_many_runs_put_down_leave_as_many_greenlets_as_before() -> None:
 def test_left_open_async_generators_are_closed_in_creation_order_at_the_end_of_a_run() -> None:
     world = run(CORPUS["async_generators_left_open"], in_order([]))
     assert [arg for name, arg in world.executed if name == "closed"] == ["one", "two"]
+
+
+def test_async_generators_are_closed_in_creation_order_when_a_run_is_put_down() -> None:
+    closed: list[int] = []
+
+    async def numbers(i: int) -> AsyncIterator[int]:
+        try:
+            yield i
+        finally:
+            closed.append(i)  # plain clean-up, such as closing a file, may happen
+
+    async def body() -> None:
+        kept = [numbers(i) for i in range(5)]
+        for each in kept:
+            await anext(each)
+        await act("a", len(kept))
+
+    put_down(body, 0)
+    assert closed == [0, 1, 2, 3, 4]
+
+
+def test_a_greenlet_whose_coroutine_is_gone_is_unwound_too() -> None:
+    def child() -> None:
+        raise GeneratorExit
+
+    def body() -> None:
+        try:
+            here().gather([child])
+        except GeneratorExit:
+            call("once more")
+
+    world = World(body)
+    report = world.begin()
+    assert world.execution is not None and report.ended is not None
+    left = list(world.execution.ambient.greenlets)
+    assert len(left) == 1 and not left[0].dead
+    world.execution.put_down()
+    assert left[0].dead

@@ -92,6 +92,44 @@ def test_equal_calls_are_matched_by_place_and_each_record_answers_once() -> None
     assert (third.result, third.executed) == ([0, 1, 99], [])
 
 
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_a_record_that_answered_a_moved_call_does_not_answer_the_one_in_its_old_place(rebuild: bool) -> None:
+    async def once() -> Any:
+        return await act("draw", 1)
+
+    async def edited() -> Any:
+        moved = await asyncio.create_task(act("draw", 1))
+        await act("between")
+        return [moved, await act("draw", 1)]
+
+    first = run(once, results=lambda name, arg: (True, "old"))
+    second = again(edited, first, results=lambda name, arg: (True, "new"), rebuild=rebuild)
+    assert second.result == ["old", "new"] and names(second) == ["between", "draw"]
+
+
+def test_r4_the_order_is_that_of_the_newest_history_and_not_that_of_the_recorded_times() -> None:
+    seen: list[str] = []
+
+    async def branch(name: str) -> None:
+        await act(name)
+        seen.append(name)
+
+    async def one_by_one() -> None:
+        await branch("x")
+        await branch("y")
+
+    async def at_once() -> None:
+        await asyncio.gather(branch("y"), branch("x"))
+
+    first = run(one_by_one)
+    CODES["x"] = "v2"
+    second = again(one_by_one, first)  # x is new, y keeps its old time
+    assert names(second) == ["x"]
+    seen.clear()
+    third = again(at_once, first, second)
+    assert third.executed == [] and seen == ["x", "y"]
+
+
 def test_r4_reused_outcomes_come_in_the_old_order_although_branches_are_concurrent() -> None:
     seen: list[str] = []
 
@@ -165,6 +203,21 @@ def test_prefix_decides_alike_when_the_run_is_put_down_and_rebuilt() -> None:
 
     first = run(workflow)
     CODES["edited"] = "v2"
+    straight, rebuilt = again(workflow, first), again(workflow, first, rebuild=True)
+    assert straight.rows == rebuilt.rows
+    assert names(straight) == names(rebuilt) == ["edited", "last"]
+
+
+def test_prefix_knows_after_a_rebuild_that_something_was_executed_anew() -> None:
+    delay = [5]
+
+    async def workflow() -> Any:
+        await act("edited")
+        await asyncio.sleep(delay[0])
+        await act("last", reuse="prefix")
+
+    first = run(workflow)
+    CODES["edited"], delay[0] = "v2", 6
     straight, rebuilt = again(workflow, first), again(workflow, first, rebuild=True)
     assert straight.rows == rebuilt.rows
     assert names(straight) == names(rebuilt) == ["edited", "last"]

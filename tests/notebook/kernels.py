@@ -78,7 +78,7 @@ class Cell:
     def take(self, message: dict[str, Any]) -> None:
         content, kind = message["content"], message["msg_type"]
         if kind == "stream":
-            setattr(self, content["name"], getattr(self, content["name"]) + content["text"])
+            setattr(self, content["name"], getattr(self, content["name"]) + plain(content["text"]))
         elif kind in {"display_data", "execute_result"}:
             self.displays.append(content["data"])
             if kind == "execute_result":
@@ -132,7 +132,13 @@ class Kernel:
 
     def __init__(self, python: str, cwd: Path, **env: str) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROMANCY_", "JPY_"))}
-        self.env = {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "IPYTHONDIR": str(cwd / ".ipython"), **env}
+        self.env = {
+            **kept,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "IPYTHONDIR": str(cwd / ".ipython"),
+            **env,
+        }
         specs = type("_Specs", (_OnePython,), {"python": python})()
         self.manager = KernelManager(kernel_spec_manager=specs, kernel_name="python3")
         self.cwd = cwd
@@ -154,14 +160,17 @@ class Kernel:
 
     def send(self, code: str, *, cell_id: str | None = None) -> Cell:
         """Send a cell and return at once."""
-        session, content = self.client.session, {
-            "code": code,
-            "silent": False,
-            "store_history": True,
-            "user_expressions": {},
-            "allow_stdin": False,
-            "stop_on_error": True,
-        }
+        session, content = (
+            self.client.session,
+            {
+                "code": code,
+                "silent": False,
+                "store_history": True,
+                "user_expressions": {},
+                "allow_stdin": False,
+                "stop_on_error": True,
+            },
+        )
         message = session.msg("execute_request", content, metadata={"cellId": cell_id} if cell_id else {})
         cell = self.cells[message["header"]["msg_id"]] = Cell(self, message["header"]["msg_id"])
         self.client.shell_channel.send(message)

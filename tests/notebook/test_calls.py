@@ -38,7 +38,8 @@ def flows(book: Kernel) -> Kernel:
 
 
 @pytest.mark.parametrize(
-    "code", ["flow(1)", "await aflow(1)", "aflow.run(1)", "flow.start(1).result(10)", "await aflow.start(1)", "flow.run(1)"]
+    "code",
+    ["flow(1)", "await aflow(1)", "aflow.run(1)", "flow.start(1).result(10)", "await aflow.start(1)", "flow.run(1)"],
 )
 def test_every_kind_of_call_gives_the_result_and_says_what_it_does_first(flows: Kernel, code: str) -> None:
     cell = flows.ok(code)
@@ -98,7 +99,9 @@ def test_what_a_background_run_prints_does_not_wander_into_other_cells(flows: Ke
     )
     started = flows.ok("h = later.start(1)")
     other = flows.ok("go.set()\nh.result(10)\ntime.sleep(0.1)\nprint('other cell')")
-    eventually(lambda: flows.listen() or "late words" in started.stdout, "the words in the cell that started the run", 5)
+    eventually(
+        lambda: flows.listen() or "late words" in started.stdout, "the words in the cell that started the run", 5
+    )
     assert "late words" not in other.stdout
 
 

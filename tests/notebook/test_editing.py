@@ -74,7 +74,8 @@ def test_running_the_same_cells_again_is_no_edit(edited: Kernel) -> None:
 
 def test_the_decorators_and_the_magics_are_the_same(edited: Kernel) -> None:
     edited.ok(
-        "@rn.activity(retry=once)\n" + ACTIVITIES.split("\n", 1)[1].replace("def two", "@rn.activity(retry=once)\ndef two")
+        "@rn.activity(retry=once)\n"
+        + ACTIVITIES.split("\n", 1)[1].replace("def two", "@rn.activity(retry=once)\ndef two")
     )
     edited.ok("@rn.workflow\n" + FLOW.split("\n", 1)[1])
     assert "Nothing was executed" in edited.ok("flow(1)").stdout

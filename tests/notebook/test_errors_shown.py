@@ -57,7 +57,6 @@ async def afailing(x: int) -> int:
         ("slip(1)", "KeyError", ["slip(1)", "return helper(found)", 'return found["nope"]']),
         ("slip.run(1)", "KeyError", ["slip.run(1)", "return helper(found)", 'return found["nope"]']),
         ("await aslip(1)", "KeyError", ["await aslip(1)", "return helper(found)", 'return found["nope"]']),
-        ("slip.start(1).result()", "KeyError", ["slip.start(1).result()", "return helper(found)", 'return found["nope"]']),
         ("failing(1)", "ZeroDivisionError", ["failing(1)", "return fails(x)", "return x // below"]),
         (
             "await afailing(1)",
@@ -73,9 +72,26 @@ def test_a_traceback_shows_the_persons_own_lines_only(book: Kernel, call: str, n
     assert shown_lines(cell) == lines, cell.traceback
     assert hides_us(cell), cell.traceback
     assert len(cell.traceback.splitlines()) < 45
-    assert book.value("[frame.f_code.co_name for frame, _ in __import__('traceback').walk_tb(sys.last_value.__traceback__)][-1]") in {
-        "helper", "fails", "afails",
-    }, "%debug begins in the person's own function"  # fmt: skip
+    inner = "[frame.f_code.co_name for frame, _ in __import__('traceback').walk_tb(sys.last_value.__traceback__)][-1]"
+    assert book.value(inner) in {"helper", "fails", "afails"}, "%debug begins in the person's own function"
+
+
+def test_who_asks_for_the_result_of_a_paused_run_is_told_what_paused_it(book: Kernel) -> None:
+    book.ok(SLIP)
+    book.ok("h = slip.start(1)\nwhile h.status != 'paused': time.sleep(0.01)")
+    cell = book.run("h.result()")
+    assert (cell.ename, cell.evalue) == ("KeyError", "'nope'")
+    assert "is paused. Mend the code" in cell.traceback
+    assert hides_us(cell), cell.traceback
+
+
+def test_our_own_errors_in_workflow_code_name_the_persons_line(book: Kernel) -> None:
+    book.ok(SLIP)
+    book.ok("@rn.workflow\ndef wrong(x: int) -> int:\n    # line 3\n    return step(x, x, x)")
+    cell = book.run("wrong(1)")
+    assert cell.ename == "WrongArguments"
+    assert "in wrong, line 4: return step(x, x, x)" in cell.traceback
+    assert hides_us(cell)
 
 
 def test_debug_walks_into_the_persons_frames_with_their_variables(book: Kernel) -> None:
@@ -87,8 +103,8 @@ def test_debug_walks_into_the_persons_frames_with_their_variables(book: Kernel) 
         "_p = __import__('pdb').Pdb(stdin=sys.stdin, stdout=sys.stdout)\n_p.use_rawinput = False\n"
         "_p.reset()\n_p.interaction(None, sys.last_value.__traceback__)\nsys.stdin = _before"
     ).stdout
-    assert "-> return x // below" in said
-    assert "-> return fails(x)" in said
+    assert "return x // below" in said
+    assert "return fails(x)" in said
 
 
 def test_lines_in_a_magic_cell_are_the_cells_own(book: Kernel) -> None:

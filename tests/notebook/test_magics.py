@@ -6,7 +6,7 @@ import ast
 import inspect
 import sys
 import types
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -67,7 +67,7 @@ def test_any_expression_survives_as_the_value_of_an_option(value: str) -> None:
 
 
 class _Bare:
-    _namespace: dict[str, Any] = {}
+    _namespace: ClassVar[dict[str, Any]] = {}
 
 
 def test_options_names_and_calls_are_told_apart() -> None:

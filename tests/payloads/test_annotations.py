@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal, NewType, Optional, Union
+from typing import Annotated, Any, Literal, NewType
 from uuid import UUID
 
 import pydantic
@@ -28,7 +28,7 @@ DAY = date(2024, 5, 1)
 
 READABLE: list[tuple[Any, Any, Any]] = [
     (5, int, 5),
-    (None, Optional[int], None),
+    (None, int | None, None),
     (DAY, date, "2024-05-01"),
     (datetime(2024, 5, 1, tzinfo=UTC), datetime, "2024-05-01T00:00:00+00:00"),
     (timedelta(seconds=90.5), timedelta, "PT90.5S"),
@@ -85,11 +85,11 @@ CONTRARY: list[tuple[Any, Any]] = [
     ("red", Color),
     (Color.BLUE, Color),
     (Pair(1), tuple[int, Any]),
-    (1, Union[str, float]),
-    (DAY, Union[str, date]),
-    ("2024-05-01", Union[date, str]),
-    (Point(1), Union[Line, Point]),
-    (Frozen(name="a"), Union[Line, Point]),
+    (1, str | float),
+    (DAY, str | date),
+    ("2024-05-01", date | str),
+    (Point(1), Line | Point),
+    (Frozen(name="a"), Line | Point),
     (Doubling(n=1, anything=(Line(item="a", price=1.0), {1})), Doubling),
     (float("inf"), float),
     ("\ud800", str),
@@ -165,8 +165,21 @@ def test_a_document_of_an_older_class_is_converted_by_pydantic() -> None:
     assert restored == Line(item="a", price=2.5)
 
 
+def test_what_stands_beside_the_fields_is_no_hindrance_to_that() -> None:
+    text = '{"item":"a","price":"2.5","gift":true,"$unset":["gift"]}'
+    assert decode(Payload(text), Special, what="the result") == Special(item="a", price=2.5)
+
+
+def test_what_has_tags_is_never_taken_for_fields() -> None:
+    name = f"{Line.__module__}.Line"
+    tagged = json.dumps({"$type": name, "fields": {"item": 5, "price": 1.0}})
+    for annotation in (Any, dict, Line):
+        with pytest.raises(CannotRestore):
+            decode(Payload(tagged), annotation, what="the result")
+
+
 def test_what_no_longer_fits_says_so() -> None:
-    with pytest.raises(CannotRestore, match="The result of activity f .*price"):
+    with pytest.raises(CannotRestore, match=r"The result of activity f .*price"):
         decode(Payload('{"item":"a"}'), Line, what="the result of activity f")
     with pytest.raises(CannotRestore, match="no member 'green' any more"):
         decode(Payload('"green"'), Color, what="the result")

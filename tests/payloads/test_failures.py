@@ -317,7 +317,7 @@ def test_an_error_that_wraps_its_cause_keeps_both() -> None:
 def test_a_web_of_errors_ends_soon() -> None:
     web = [ValueError(number) for number in range(30)]
     for error in web:
-        error.args = tuple(web)
+        error.others = web  # type: ignore[attr-defined]
         error.__context__ = web[0] if error is not web[0] else web[1]
     assert isinstance(again(web[0]), ValueError)
 

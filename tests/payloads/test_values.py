@@ -65,7 +65,7 @@ VALUES: list[Any] = [
     set(),
     [1, [2, (3, [4])]],
     {"a": {"b": (1, 2)}},
-    {1: "one", (1, 2): "pair", None: "none", True: 0},
+    {1: "one", (1, 2): "pair", None: "none", False: 0},
     {"$type": "tuple", "items": [1]},
     {"$part": 0},
     {"a": {"$value": 1}},

@@ -1,0 +1,144 @@
+"""Workflow code from the engine's side: activate runs on their hosts, take their reports, put them down (X1-X3)."""
+
+from __future__ import annotations
+
+import logging
+
+from romancy_nb.clock import monotonic, now_us
+from romancy_nb.core import events as ev
+from romancy_nb.core.commands import Delivery
+from romancy_nb.errors import HistoryMismatch
+from romancy_nb.runtime import endings
+from romancy_nb.runtime.calls import Calls
+from romancy_nb.runtime.hosts import ThreadHost, activate
+from romancy_nb.runtime.inbox import Activated
+from romancy_nb.runtime.live import LiveRun
+
+__all__ = ["SLOW", "Activations"]
+
+log = logging.getLogger("romancy_nb")
+
+SLOW = 1.0
+"""Seconds after which an activation is named with its line (X2)."""
+
+
+class Activations(Calls):
+    """The layer that runs workflow code."""
+
+    def _activate_ready(self) -> None:
+        now = monotonic()
+        for key, run in list(self._ready.items()):
+            if run.busy:
+                continue
+            del self._ready[key]
+            if run.host is None or run.finished or not (run.build or run.pending):
+                continue
+            build, run.build = run.build, None
+            run.sent, run.pending = run.pending, []
+            run.busy, run.busy_since, run.slow = True, now, False
+            self._busy[key] = run
+            run.host.put(activate(run.host, run, run.generation, build, run.sent, self.inbox))
+
+    def _activated(self, item: Activated) -> None:
+        run, report = item.run, item.report
+        if item.generation != run.generation:
+            return
+        run.busy = False
+        self._busy.pop(run.key, None)
+        if report.mismatch is not None:
+            self.record(run, run.opening)
+            run.opening = []
+            self.put_down(run)
+            self._take_up.parted(run, report.mismatch)
+            return
+        if run.replay_only and (report.ended is None or report.rows):
+            self.put_down(run)
+            self._take_up.parted(run, HistoryMismatch("The workflow's code no longer ends where its history does."))
+            return
+        self.record(run, run.opening)
+        self.record(run, report.rows)
+        run.opening, run.sent = [], []
+        run.replayed += report.replayed
+        run.reused += report.reused
+        run.moved += report.moved
+        for timer in report.timers:
+            run.timers.add(timer.place)
+            self._timers.set((run.key, timer.place, "timer"), timer.due)
+        for place in report.cancelled_timers:
+            run.timers.discard(place)
+            self._timers.cancel((run.key, place, "timer"))
+        for call in report.calls:
+            run.calls[call.place] = call
+            if not call.fresh:
+                call.first_at += run.gap
+                if run.retrying:  # a person asked for another try: a new budget, and nothing is in doubt
+                    call.failures, call.failed, call.first_at = 0, call.attempts, now_us()
+            if run.status != "paused":  # an earlier one of them is in doubt
+                self._prepare(run, call)
+        for place in report.cancelled_calls:
+            self._call_unwanted(run, place)
+        if run.status == "paused":
+            return
+        if report.ended is not None:
+            run.ended, run.error_payload = report.ended, item.error
+        self._end_if_settled(run)
+        if run.pending:
+            self.make_ready(run)
+
+    def _watch_slow(self) -> None:
+        """Name activations that take over a second, and free the runs that share their thread (X2)."""
+        now = monotonic()
+        for run in list(self._busy.values()):
+            if run.host is None or now - run.busy_since < SLOW or not run.host.since:
+                continue
+            stuck = run.host
+            if now - stuck.since >= SLOW and not getattr(stuck, "named", False):
+                stuck.named = True  # type: ignore[attr-defined]
+                log.warning(
+                    "workflow %s (%s) has been running its own code for over %g s at %s. Workflow code should only "
+                    "coordinate: make the slow part an activity.",
+                    run.workflow.name,
+                    run.instance,
+                    SLOW,
+                    stuck.line(),
+                )
+                if isinstance(stuck, ThreadHost):
+                    self._replace(stuck, run)
+            for delivery in run.sent:
+                self._record_meanwhile(run, delivery)
+            if run.sent:
+                self._commit()
+
+    def _replace(self, stuck: ThreadHost, culprit: LiveRun) -> None:
+        """The other runs of a stuck thread are rebuilt on a new one."""
+        fresh = ThreadHost("romancy workflow")
+        self._hosts = [fresh if host is stuck else host for host in self._hosts]
+        for run in self.live.values():
+            if run.host is stuck and run is not culprit and not run.finished:
+                self._take_up.rebuild(run, fresh)
+
+    def _record_meanwhile(self, run: LiveRun, delivery: Delivery) -> None:
+        """The code is busy: journal the outcome that waits for it, so that a crash does not lose it (S1)."""
+        if delivery.kind != ev.TIMER_FIRED and delivery.place not in run.noted:
+            run.noted.add(delivery.place)
+            self.record(run, [endings.recorded(delivery)])
+
+    def _end_if_settled(self, run: LiveRun) -> None:
+        """The code has ended: once what it left in flight has settled, so does the run (U3)."""
+        if run.ended is not None and not run.calls and not run.finished and not run.pending:
+            endings.end(self, run)
+
+    def put_down(self, run: LiveRun) -> None:
+        """Let go of the run's execution: on its own thread, and nothing that it still says counts (X3)."""
+        run.generation += 1
+        run.busy = False
+        self._busy.pop(run.key, None)
+        self._ready.pop(run.key, None)
+        execution, host, run.execution = run.execution, run.host, None
+        for place in list(run.timers):
+            self._timers.cancel((run.key, place, "timer"))
+        for place in run.calls:
+            self._timers.cancel((run.key, place, "retry"))
+        run.timers.clear()
+        if execution is not None and host is not None:
+            host.put(execution.put_down)

@@ -1,0 +1,233 @@
+"""Activities from the engine's side: when an open call is executed, and what becomes of each attempt (A1-A3)."""
+
+from __future__ import annotations
+
+import logging
+from hashlib import blake2b
+
+from romancy_nb.clock import monotonic, now_us
+from romancy_nb.core import events as ev
+from romancy_nb.core.commands import Delivery, OpenCall
+from romancy_nb.core.events import Event
+from romancy_nb.definitions.ambient import ActivityFacts
+from romancy_nb.journal.protocol import Row
+from romancy_nb.payloads.failures import encode_failure
+from romancy_nb.runtime import endings
+from romancy_nb.runtime.dispatcher import Attempt, timed_out
+from romancy_nb.runtime.hosts import CellHost
+from romancy_nb.runtime.inbox import AttemptEnded
+from romancy_nb.runtime.live import LiveRun
+from romancy_nb.runtime.turns import Turns
+
+__all__ = ["Calls"]
+
+log = logging.getLogger("romancy_nb")
+
+
+class Calls(Turns):
+    """The layer that has activities executed."""
+
+    def _prepare(self, run: LiveRun, call: OpenCall) -> None:
+        """Decide when and how an open call is executed."""
+        if (run.key, call.place) in self._dispatcher.flying:
+            return  # a resume in the process that still executes it adopts it, and waits for its end (A2)
+        in_doubt = not call.fresh and (call.attempts > call.failed or not (call.attempts or call.command.at_most_once))
+        if call.command.at_most_once and in_doubt and call.attempts > call.failed:
+            self._doubt(run, call)
+            return
+        if call.next_at > now_us():
+            self._timers.set((run.key, call.place, "retry"), call.next_at)
+            return
+        number = max(call.attempts, 1 if in_doubt else 0) + 1
+        if number > 1 or call.command.at_most_once:
+            self.record(run, [Event(ev.ATTEMPT_STARTED, now_us(), call.place, attempt=number)])
+        call.attempts = number
+        attempt = Attempt(
+            run.key, call.place, number, call.command, self._facts(run, call, number), call.failures, call.first_at
+        )
+        self._after.append(attempt)
+
+    def _doubt(self, run: LiveRun, call: OpenCall) -> None:
+        """A call that must not be repeated, and whose outcome nobody knows."""
+        name = call.command.name
+        error = endings.InDoubt(
+            f"Activity {name} of {run.instance} (call {call.place}) was started and nobody recorded how it ended. It is "
+            "`at_most_once`, so it is not executed again by itself."
+        )
+        if call.command.target.options.on_doubt == "fail":
+            payload = encode_failure(error)
+            self._deliver_later(run, Delivery(ev.ACTIVITY_FAILED, call.place, now_us(), call.attempts, payload, error))
+        else:
+            endings.pause(self, run, "doubt", error)
+
+    def _facts(self, run: LiveRun, call: OpenCall, number: int) -> ActivityFacts:
+        command = call.command
+        identity = "\0".join((run.instance, command.name, command.digest, str(call.occurrence), "0"))
+        key = blake2b(identity.encode(), digest_size=16).hexdigest()
+        return ActivityFacts(
+            run.instance,
+            run.workflow.name,
+            run.number,
+            number,
+            key,
+            report_log=lambda text: log.info("%s %s: %s", run.instance, command.name, text),
+            enter=run.start.output if run.start is not None else None,
+        )
+
+    def _dispatch(self, attempt: Attempt) -> None:
+        run = self.live.get(attempt.run)
+        if run is None or run.finished or attempt.place not in run.calls:
+            return
+        run.executed += 1
+        cell = run.host.put if isinstance(run.host, CellHost) else None
+        timeout = attempt.activity.options.timeout
+        if timeout is not None and not attempt.activity.signature.is_async:
+            self._timers.set((attempt.run, attempt.place, "limit"), now_us() + int(timeout * 1_000_000))
+        self._dispatcher.dispatch(attempt, cell)
+
+    def _attempt_ended(self, item: AttemptEnded) -> None:
+        attempt = item.attempt
+        if self._dispatcher.flying.get((attempt.run, attempt.place)) is attempt:
+            del self._dispatcher.flying[attempt.run, attempt.place]
+        run = self.live.get(attempt.run)
+        if attempt.over and not item.interrupted:
+            log.warning(
+                "activity %s of %s (call %s): attempt %d, abandoned when its time was over, has %s; that is recorded as late "
+                "and not used.",
+                attempt.activity.name,
+                attempt.facts.instance_id,
+                attempt.place,
+                attempt.number,
+                "completed" if item.ok else "failed",
+            )
+        if run is None:
+            if attempt.over and not item.interrupted:
+                self._late_after_end(item)
+            return
+        if attempt.over:
+            if not item.interrupted:
+                self.record(run, [endings.late(item)])
+            return
+        self._timers.cancel((attempt.run, attempt.place, "limit"))
+        call = run.calls.get(attempt.place)
+        if item.interrupted or call is None:
+            if call is None and not item.interrupted:
+                self.record(run, [endings.late(item)])
+            elif call is not None and attempt.place in run.unwanted:
+                run.calls.pop(attempt.place, None)
+            elif call is not None and run.status != "paused":
+                call.fresh = False  # it was interrupted, and the run has been resumed since
+                self._prepare(run, call)
+            self._end_if_settled(run)
+            return
+        if item.retry_in is not None:
+            self._failed_attempt(run, call, item)
+            return
+        kind = ev.ACTIVITY_COMPLETED if item.ok else ev.ACTIVITY_FAILED
+        self._deliver_later(run, Delivery(kind, attempt.place, item.at, attempt.number, item.payload, item.live))
+
+    def _late_after_end(self, item: AttemptEnded) -> None:
+        """An abandoned attempt outlived its run: the record of what it came to still belongs to that run (A3)."""
+        self.hold()
+        self._commit()
+        history = self.journal.load(item.attempt.run, parts=False)
+        if history and history[-1].event.kind in {*ev.RUN_ENDS, ev.LATE_OUTCOME}:
+            self._rows.append(Row(item.attempt.run, history[-1].seq + 1, endings.late(item)))
+            self._commit()
+
+    def _failed_attempt(self, run: LiveRun, call: OpenCall, item: AttemptEnded) -> None:
+        """Journal a failed attempt and, while the run is live, wait for the next."""
+        next_at = item.at + int((item.retry_in or 0.0) * 1_000_000)
+        call.failed = call.attempts = item.attempt.number
+        call.failures += 1
+        call.next_at = next_at
+        row = Event(
+            ev.ATTEMPT_FAILED,
+            item.at,
+            call.place,
+            attempt=item.attempt.number,
+            payload=item.payload,
+            meta={"next_at": next_at},
+        )
+        self.record(run, [row])
+        if call.place in run.unwanted:
+            run.calls.pop(call.place, None)
+            self._end_if_settled(run)
+        elif run.status != "paused":
+            self._timers.set((run.key, call.place, "retry"), next_at)
+
+    def _deliver_later(self, run: LiveRun, delivery: Delivery) -> None:
+        """Hand an outcome to the run's code, or keep it where there is none just now."""
+        if run.status == "paused" or run.host is None:
+            run.calls.pop(delivery.place, None)
+            self.record(run, [endings.recorded(delivery)])
+            return
+        if delivery.place in run.unwanted or run.ended is not None:
+            run.calls.pop(delivery.place, None)
+            meta = {"ok": delivery.kind == ev.ACTIVITY_COMPLETED}
+            late = Event(
+                ev.LATE_OUTCOME, delivery.at, delivery.place, "", "", "", delivery.attempt, delivery.payload, meta
+            )
+            self.record(run, [late])
+            self._end_if_settled(run)
+            return
+        run.calls.pop(delivery.place, None)
+        run.pending.append(delivery)
+        self.make_ready(run)
+
+    def _call_unwanted(self, run: LiveRun, place: str) -> None:
+        """The code cancelled a call: an ``async def`` attempt is cancelled, a ``def`` one settles by itself (U3)."""
+        if place not in run.calls:
+            return
+        run.unwanted.add(place)
+        flying = self._dispatcher.flying.get((run.key, place))
+        if flying is not None:
+            self._dispatcher.cancel(flying)
+        else:
+            self._timers.cancel((run.key, place, "retry"))
+            self._after = [
+                a for a in self._after if not (isinstance(a, Attempt) and a.run == run.key and a.place == place)
+            ]
+            run.calls.pop(place, None)
+
+    def _flying(self, run: LiveRun) -> list[Attempt]:
+        return [attempt for (key, _), attempt in self._dispatcher.flying.items() if key == run.key]
+
+    def _fire_timers(self) -> None:
+        now = now_us()
+        for (run_key, place, what), _due in self._timers.take_due(now):
+            run = self.live.get(run_key)
+            if run is None or run.finished or run.status == "paused":
+                continue
+            if what == "timer":
+                run.timers.discard(place)
+                run.pending.append(Delivery(ev.TIMER_FIRED, place, now))
+                self.make_ready(run)
+            elif what == "retry" and place in run.calls:
+                self._prepare(run, run.calls[place])
+            elif what == "limit":
+                self._limit_reached(run, place)
+
+    def _limit_reached(self, run: LiveRun, place: str) -> None:
+        """A ``def`` attempt may have used up its time: it is abandoned, and its call goes on without it (A3)."""
+        attempt = self._dispatcher.flying.get((run.key, place))
+        if attempt is None:
+            return
+        limit = attempt.activity.options.timeout or 0.0
+        spent = 0.0 if attempt.started is None else monotonic() - attempt.started
+        if spent < limit:
+            self._timers.set((run.key, place, "limit"), now_us() + int((limit - spent) * 1_000_000) + 1000)
+            return
+        self._dispatcher.abandon(attempt)
+        row = Event(ev.ATTEMPT_ABANDONED, now_us(), place, attempt=attempt.number, meta={"reason": "timeout"})
+        self.record(run, [row])
+        ended = self._dispatcher._failed(attempt, timed_out(attempt))
+        call = run.calls.get(place)
+        if call is None:
+            return
+        if ended.retry_in is not None:
+            self._failed_attempt(run, call, ended)
+        else:
+            self._deliver_later(
+                run, Delivery(ev.ACTIVITY_FAILED, place, ended.at, attempt.number, ended.payload, ended.live)
+            )
