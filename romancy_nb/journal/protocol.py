@@ -1,6 +1,6 @@
 """The engine's waist: the dozen verbs that it needs of a database, and nothing a dashboard would like.
 
-All writing is one ``commit(batch)``. Reads for people go through ``query`` over the public views (see ``explore``).
+All writing is one ``commit(batch)``. Reads for people go through ``query`` over the public views.
 Implementations are used from one thread, the engine's.
 """
 

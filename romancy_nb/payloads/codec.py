@@ -76,6 +76,10 @@ def _encode_with_care(value: Any, plan: Plan, what: str) -> Payload:
                 return Payload(dumps(plan.write(value, out)), tuple(out.parts))
     except Unkept as error:
         raise _refusal(error, what, value) from error.__cause__
+    except RecursionError as error:  # a dict with odd keys is three levels of JSON, and 3.12 reads 1500 of them
+        raise NotJournalable(
+            f"{_opening(what)} cannot be journaled: it is nested too deep. Make it flatter."
+        ) from error
     except Exception as error:
         raise NotJournalable(f"{_opening(what)} cannot be journaled: {type(error).__name__}: {error}") from error
 

@@ -104,6 +104,7 @@ class CellHost(Host):
         self._work = 0  # number of the piece of work that runs now; 0: none
         self._works = 0
         self._own_signal = False
+        self._pressing: list[int] = []
 
     def put(self, work: Work) -> None:
         self.queue.put(work)
@@ -150,6 +151,8 @@ class CellHost(Host):
         try:
             yield
         finally:
+            while self._pressing:  # a signal of our own must not reach the handler that was there before
+                time.sleep(0.001)
             signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
 
     def _pressed(self, number: int, frame: FrameType | None) -> None:
@@ -171,9 +174,11 @@ class CellHost(Host):
 
     def _press_again(self, work: int, after: float) -> None:
         time.sleep(after)
+        self._pressing.append(work)
         if self._work == work:
             self._own_signal = True
             _thread.interrupt_main()
+        self._pressing.pop()
 
 
 def _in_user_code(frame: FrameType | None) -> bool:

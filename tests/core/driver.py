@@ -132,13 +132,14 @@ class World:
         pick: who completes next.
         rebuild: put the execution down and build it anew from history after every delivery.
         results: what activities come to.
+        earlier: runs of the instance (key, rows), newest first, that may answer calls.
     """
 
     function: Callable[[], Any]
     pick: Pick = lambda count: 0
     rebuild: bool = False
     rows: list[Numbered] = field(default_factory=lambda: [(1, started())])
-    pool: Pool | None = None
+    earlier: list[tuple[int, list[Numbered]]] | None = None
     results: Callable[[str, Any], tuple[bool, Any]] = result_of
     now: int = START
     executed: list[tuple[str, Any]] = field(default_factory=list)
@@ -149,7 +150,7 @@ class World:
     turns: int = 0
 
     def begin(self) -> Report:
-        self.execution = Execution(body_of(self.function), list(self.rows), self.pool)
+        self.execution = Execution(body_of(self.function), list(self.rows), Pool(self.earlier) if self.earlier else None)
         report = self.execution.begin(self.now)
         self.open = {}
         self._take(report)
@@ -263,8 +264,8 @@ def parting(function: Callable[[], Any], rows: Sequence[Numbered]) -> HistoryMis
 
 def again(function: Callable[[], Any], *earlier: World, now: int = START + 10**10, **options: Any) -> World:
     """Run *function* as a new run of the instance, with what the *earlier* runs (oldest first) know."""
-    pool = Pool([(number, world.rows) for number, world in reversed(list(enumerate(earlier, start=1)))])
-    return run(function, pool=pool, now=now, **options)
+    known = [(number, world.rows) for number, world in reversed(list(enumerate(earlier, start=1)))]
+    return run(function, earlier=known, now=now, **options)
 
 
 def kinds(world: World, *which: str) -> list[tuple[str, str]]:

@@ -356,22 +356,3 @@ def test_async_generators_are_closed_in_creation_order_when_a_run_is_put_down() 
 
     put_down(body, 0)
     assert closed == [0, 1, 2, 3, 4]
-
-
-def test_a_greenlet_whose_coroutine_is_gone_is_unwound_too() -> None:
-    def child() -> None:
-        raise GeneratorExit
-
-    def body() -> None:
-        try:
-            here().gather([child])
-        except GeneratorExit:
-            call("once more")
-
-    world = World(body)
-    report = world.begin()
-    assert world.execution is not None and report.ended is not None
-    left = list(world.execution.ambient.greenlets)
-    assert len(left) == 1 and not left[0].dead
-    world.execution.put_down()
-    assert left[0].dead

@@ -99,7 +99,7 @@ def test_a_record_that_answered_a_moved_call_does_not_answer_the_one_in_its_old_
 
     async def edited() -> Any:
         moved = await asyncio.create_task(act("draw", 1))
-        await act("between")
+        await asyncio.create_task(act("between"))
         return [moved, await act("draw", 1)]
 
     first = run(once, results=lambda name, arg: (True, "old"))
@@ -288,10 +288,10 @@ def test_a_timer_that_had_not_fired_is_started_anew() -> None:
     async def workflow() -> Any:
         await asyncio.gather(asyncio.sleep(100), act("a"))
 
-    first = run(workflow, limit=1) if False else World(workflow)
+    first = World(workflow)
     first.run(limit=1)
     now = START + 50 * STEP
-    second = World(workflow, pool=Pool([(1, first.rows)]), now=now)
+    second = World(workflow, earlier=[(1, first.rows)], now=now)
     report = second.begin()
     assert [timer.due for timer in report.timers] == [now + 100 * STEP]
 

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import polars as pl
-import pyarrow as pa
 import pytest
-from PIL import Image
 
 from romancy_nb.errors import CannotRestore, NotJournalable
 from romancy_nb.payloads.codec import canonical_digest, decode, encode
 
 from .things import Point, back
+
+pa = pytest.importorskip("pyarrow")
+pl = pytest.importorskip("polars")
+Image = pytest.importorskip("PIL.Image")
 
 ARRAYS = [
     np.arange(6).reshape(2, 3),

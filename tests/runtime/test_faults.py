@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -1133,7 +1133,7 @@ def test_stop_breaks_an_activity_that_runs_in_this_thread(journal: Path) -> None
 
 # -- executors ---------------------------------------------------------------------------------------------------------
 
-_PROCESSES = concurrent.futures.ProcessPoolExecutor(1)
+_PROCESSES = concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 _THREADS = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="mine")
 
 
@@ -1149,7 +1149,14 @@ def in_my_thread() -> str:
     return threading.current_thread().name
 
 
-def test_executors_of_the_user_execute_and_fail_as_they_should(journal: Path) -> None:
+@pytest.fixture
+def pools() -> Iterator[None]:
+    yield
+    _PROCESSES.shutdown()
+    _THREADS.shutdown()
+
+
+def test_executors_of_the_user_execute_and_fail_as_they_should(journal: Path, pools: None) -> None:
     @rn.workflow
     def flow() -> list[Any]:
         try:
