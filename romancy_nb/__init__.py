@@ -23,9 +23,9 @@ from romancy_nb.definitions.workflow import Workflow, workflow
 from romancy_nb.errors import ActivityError, TerminalError
 
 if TYPE_CHECKING:
+    from romancy_nb.definitions.ambient import Handle as Instance  # definitions cannot name the runtime's class
     from romancy_nb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from romancy_nb.payloads.codec import register_codec
-    from romancy_nb.runtime.instance import Instance
     from romancy_nb.runtime.launch import connect, disconnect, instance, instances, sql, start
 
 __version__ = "0.1.0"

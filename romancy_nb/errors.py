@@ -185,7 +185,7 @@ class TerminalError(RomancyError):
     """Raise it in an activity to fail at once: it is never retried, whatever the retry policy says."""
 
     @property
-    def _render_traceback_(self) -> Any:
+    def _render_traceback_(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         # it is the person's own error: IPython shows where it was raised, as it does for any other
         raise AttributeError("_render_traceback_")
 

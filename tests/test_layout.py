@@ -52,7 +52,17 @@ IDENTITY_OF_THREADS = {"get_ident", "current_thread", "main_thread"}
 LOCKS = {"Lock"}
 MAY_START_THREADS = {"runtime", "cli", "demo", "notebook", "testing"}
 MAY_LOCK = {"core", "definitions", "journal", "payloads"}
-NOT_IN_CORE = (THREADS - {"threading"}) | {"time", "random", "os", "socket", "signal", "secrets", "pathlib", "subprocess", "queue"}
+NOT_IN_CORE = (THREADS - {"threading"}) | {
+    "time",
+    "random",
+    "os",
+    "socket",
+    "signal",
+    "secrets",
+    "pathlib",
+    "subprocess",
+    "queue",
+}
 MACHINE = [
     re.compile(pattern)
     for pattern in (

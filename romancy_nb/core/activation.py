@@ -251,17 +251,26 @@ class Execution:
     def _open_calls(self) -> list[OpenCall]:
         """The calls without an outcome, those of history with what is known of their attempts."""
         found = []
-        for place, future in self._calls.items():
+        for future in self._calls.values():
             if future.done():
                 continue
             call = future.call
-            opened = OpenCall(place, future.command, future.occurrence, first_at=self._present)
+            opened = self._opened(future)
             if call is not None:
                 opened.attempts, opened.failed, opened.next_at = call.attempts, call.failed, call.next_at
                 opened.failures = call.failures
                 opened.first_at, opened.fresh = call.intent.at, False
             found.append(opened)
         return found
+
+    def _opened(self, future: CallFuture) -> OpenCall:
+        """A call to execute that this run has only just made; a doubt of an earlier run goes on with it (A5)."""
+        command = future.command
+        opened = OpenCall(future.place, command, future.occurrence, first_at=self._present)
+        key = (ev.ACTIVITY_SCHEDULED, command.name, command.digest, future.occurrence)
+        if command.at_most_once and self._pool is not None and self._pool.in_doubt(key):
+            opened.attempts, opened.fresh = 1, False
+        return opened
 
     def _part(self, mismatch: HistoryMismatch) -> None:
         """Code and history parted: from here on nothing that this execution asks for happens."""
@@ -336,7 +345,7 @@ class Execution:
             at = kept.call.intent.at
             heapq.heappush(self._reused, (kept.order, place, kept))
         elif self._caught_up:
-            self._report.calls.append(OpenCall(place, command, key[3], first_at=at))
+            self._report.calls.append(self._opened(future))
         self._report.rows.append(
             Event(
                 ev.ACTIVITY_SCHEDULED, at, place, command.name, command.digest, code, 0, command.payload, meta or None

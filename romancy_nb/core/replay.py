@@ -246,6 +246,7 @@ class Pool:
         self._by_place: dict[str, list[Kept]] = {}
         self._by_key: dict[Key, list[Kept]] = {}
         self._taken: set[tuple[int, int]] = set()
+        self._doubtful: set[Key] = set()
         for age, (run, rows) in enumerate(runs):
             calls, deliveries = _collect(_without_void(rows))
             clock = 0
@@ -256,6 +257,8 @@ class Pool:
             for place, call in calls.items():
                 answer = _answer(call)
                 if answer is None:
+                    if call.outcome is None and call.waiting is None and call.attempts > call.failed:
+                        self._doubtful.add(call.key)
                     continue
                 at = clocks.get(answer, clock)
                 origin = tuple((call.intent.meta or {}).get("reused", (run, call.seq)))
@@ -266,6 +269,10 @@ class Pool:
 
     def __len__(self) -> int:
         return self._size
+
+    def in_doubt(self, key: Key) -> bool:
+        """Was this call started in an earlier run, and nobody recorded how it ended (A5)?"""
+        return key in self._doubtful
 
     def claim(self, history: History) -> None:
         """What a run has reused already answers none of its further calls."""

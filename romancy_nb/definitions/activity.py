@@ -77,7 +77,9 @@ class Activity(Generic[P, R_co]):
 
     # None where a coroutine's type usually has Any: with Any, mypy takes asyncio.gather's overloads for ambiguous
     @overload
-    def aio(self: Activity[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Coroutine[None, None, T]: ...
+    def aio(
+        self: Activity[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[None, None, T]: ...
     @overload
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[None, None, R_co]: ...
     def aio(self, *args: Any, **kwargs: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
 from uuid import uuid4
 
 from romancy_nb.core.context import Ambient, ambient
@@ -172,8 +172,9 @@ class Request:
     site: str = ""
 
 
+@runtime_checkable
 class Handle(Protocol[T_co]):
-    """What ``workflow.start(...)`` returns: see ``rn.Instance``."""
+    """What ``workflow.start(...)`` returns; to type-checkers this is ``rn.Instance``."""
 
     @property
     def id(self) -> str: ...
@@ -189,6 +190,7 @@ class Handle(Protocol[T_co]):
     def steps(self) -> Any: ...
     def runs(self) -> Any: ...
     def timeline(self) -> Any: ...
+    def rows(self) -> list[Any]: ...
     def resume(self) -> Handle[T_co]: ...
 
 

@@ -200,6 +200,10 @@ class ActivityOptions(_Options):
         self.check_seconds("timeout", above_zero=True, optional=True)
         self.check_choice("delivery", "at_least_once", "at_most_once")
         self.check_choice("on_doubt", "ask", "fail", "compensate", None)
+        if self.on_doubt == "compensate":
+            raise DefinitionError(
+                f'{self.title}: on_doubt="compensate" is not part of this version; "ask" and "fail" are.'
+            )
         self.check_choice("reuse", "inputs", "prefix", "never")
         self.check_choice("compensate_if", "completed", "started")
         if not isinstance(self.pivot, bool):
@@ -232,3 +236,8 @@ class WorkflowOptions(_Options):
     def __post_init__(self) -> None:
         self.check_choice("on_failure", "compensate", "pause", None)
         self.check_seconds("timeout", above_zero=True, optional=True)
+        if self.timeout is not None:  # better refused than silently not kept
+            raise DefinitionError(
+                f"{self.title}: timeout= of a whole run is not part of this version. Use asyncio.timeout(...) in an "
+                "`async def` workflow, or timeout= on its activities."
+            )

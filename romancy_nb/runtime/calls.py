@@ -62,7 +62,9 @@ class Calls(Turns):
 
     def _facts(self, run: LiveRun, call: OpenCall, number: int) -> ActivityFacts:
         command = call.command
-        identity = "\0".join((run.instance, command.name, command.digest, str(call.occurrence), "0"))
+        # a new generation only where a person chose "execute again": attempts, kernels and edits keep the key (A4)
+        generation = str(run.number) if command.name in run.redo else "0"
+        identity = "\0".join((run.instance, command.name, command.digest, str(call.occurrence), generation))
         key = blake2b(identity.encode(), digest_size=16).hexdigest()
         return ActivityFacts(
             run.instance,

@@ -165,7 +165,7 @@ class Dispatcher:
 
     def _cancel_task(self, attempt: Attempt) -> None:
         if attempt.activity.signature.is_async and self._loop is not None:
-            self._loop.call_soon_threadsafe(lambda: attempt.task.cancel() if attempt.task else None)
+            self._loop.call_soon_threadsafe(_cancel, attempt)
 
     # -- def ----------------------------------------------------------
 
@@ -303,6 +303,12 @@ class Dispatcher:
         except BaseException:
             retry_in = None  # a retry_on with strange isinstance checks is no reason to lose the outcome
         return AttemptEnded(attempt, now_us(), False, payload, error, retry_in)
+
+
+def _cancel(attempt: Attempt) -> None:
+    """On the activities' loop. A task that has not begun would end without a word; it sees ``cancelled`` when it begins."""
+    if attempt.task is not None and attempt.started is not None:
+        attempt.task.cancel()
 
 
 def _out_of_reach(attempt: Attempt) -> bool:

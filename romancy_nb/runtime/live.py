@@ -79,6 +79,8 @@ class LiveRun:
     replay_only: bool = False
     """The run has ended; its code is run against the journal for the result alone."""
     retrying: bool = False
+    redo: frozenset[str] = frozenset()
+    """Activities that a person chose to execute again in this run (A4)."""
     gap: int = 0
     """Microseconds in which nobody owned the run before this take-up (A7)."""
     noted: set[str] = field(default_factory=set)

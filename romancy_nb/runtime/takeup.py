@@ -118,6 +118,7 @@ class TakeUp:
         run = self._live(start, starts.new_run_key(now), instance, number)
         run.opening = [event]
         run.build = Build([(1, event)], pool)
+        run.redo = frozenset(start.request.redo)
         self._admit(start, run, action, head, old_reads)
 
     def _replay(self, start: Start, head: Head) -> None:
@@ -145,6 +146,7 @@ class TakeUp:
         resumed = Event(ev.RUN_RESUMED, now, meta=meta)
         run.opening = [resumed]
         run.build = Build([*rows, (run.next_seq, resumed)], self._earlier(run, rows[0][1]))
+        run.redo = frozenset((rows[0][1].meta or {}).get("redo", ()))
         self._admit(start, run, action, head)
 
     def _retry(self, start: Start, head: Head) -> None:

@@ -150,7 +150,9 @@ class World:
     turns: int = 0
 
     def begin(self) -> Report:
-        self.execution = Execution(body_of(self.function), list(self.rows), Pool(self.earlier) if self.earlier else None)
+        self.execution = Execution(
+            body_of(self.function), list(self.rows), Pool(self.earlier) if self.earlier else None
+        )
         report = self.execution.begin(self.now)
         self.open = {}
         self._take(report)

@@ -22,8 +22,8 @@ from .driver import World, act, in_order, replay, run, seeded
 HERE = Path(__file__).parent
 PYTHONS = [
     python
-    for pattern in os.environ.get("ROMANCY_TEST_PYTHONS", "/tmp/w/v*/bin/python").split(os.pathsep)
-    for python in map(str, sorted(Path("/").glob(pattern.lstrip("/"))))
+    for pattern in os.environ.get("ROMANCY_TEST_PYTHONS", "").split(os.pathsep)
+    for python in map(str, sorted(Path("/").glob(pattern.lstrip("/"))) if pattern else ())
 ]
 """Other interpreters with our dependencies installed, from $ROMANCY_TEST_PYTHONS (patterns)."""
 

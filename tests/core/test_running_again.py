@@ -99,12 +99,13 @@ def test_a_record_that_answered_a_moved_call_does_not_answer_the_one_in_its_old_
 
     async def edited() -> Any:
         moved = await asyncio.create_task(act("draw", 1))
-        await asyncio.create_task(act("between"))
+        await asyncio.create_task(act("between", 1))
+        await asyncio.create_task(act("between", 2))
         return [moved, await act("draw", 1)]
 
     first = run(once, results=lambda name, arg: (True, "old"))
     second = again(edited, first, results=lambda name, arg: (True, "new"), rebuild=rebuild)
-    assert second.result == ["old", "new"] and names(second) == ["between", "draw"]
+    assert second.result == ["old", "new"] and names(second) == ["between", "between", "draw"]
 
 
 def test_r4_the_order_is_that_of_the_newest_history_and_not_that_of_the_recorded_times() -> None:

@@ -234,8 +234,8 @@ def test_stop_of_a_cell_that_only_follows_leaves_the_run_alone(flows: Kernel, wa
 
 def test_stop_breaks_an_activity_that_runs_python_code_in_its_thread(flows: Kernel) -> None:
     flows.ok(
-        "@rn.activity(retry=once)\ndef loops(x: int) -> int:\n    print('looping', flush=True)\n    try:\n"
-        "        while held(): pass\n    except KeyboardInterrupt:\n        effect('broken')\n        raise\n"
+        "@rn.activity(retry=once)\ndef loops(x: int) -> int:\n    try:\n"
+        "        print('looping', flush=True)\n        while held(): pass\n    except KeyboardInterrupt:\n        effect('broken')\n        raise\n"
         "    return x\n@rn.workflow\ndef looping(x: int) -> int: return loops(x)"
     )
     assert stop(flows.send("looping(1)"), "looping") < AT_ONCE

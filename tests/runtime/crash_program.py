@@ -100,4 +100,3 @@ def main(arguments: list[str]) -> None:
     rn.disconnect()
     Path(os.environ["COUNT"]).write_text(str(counted[0]))
     print(json.dumps(result))
-

@@ -14,7 +14,6 @@ import ledger
 import pytest
 from forking import Zygote
 
-
 from romancy_nb.core import events as ev
 from romancy_nb.core.invariants import check_history
 from romancy_nb.journal.on_duckdb import DuckDBJournal
@@ -118,9 +117,7 @@ def crash_and_finish(world: World, crash: str, expected: object) -> None:
         check_history([(row.seq, row.event) for row in rows])
     asked, known = intents(before), outcomes(before)
     assert len(at_crash) <= len(asked), f"{crash}: an effect without a durable intent: {at_crash} {asked}"
-    recorded_names = {
-        names_of(rows)[call] for name, rows in before.items() for (n, call) in known if n == name
-    }
+    recorded_names = {names_of(rows)[call] for name, rows in before.items() for (n, call) in known if n == name}
     assert recorded_names <= set(at_crash), f"{crash}: recorded without an effect"
     code, result = world.run()
     assert code == 0

@@ -584,7 +584,7 @@ def test_commits_that_fail_lose_no_effect_and_repeat_none(journal: Path, number:
             else:
                 flow.start().result(5)
         before = list(calls)
-        assert before == [["one", "two"][: n] for n in range(3)][number - 1]
+        assert before == [["one", "two"][:n] for n in range(3)][number - 1]
         deadline = time.monotonic() + 15
         while True:
             try:
@@ -1169,3 +1169,29 @@ def test_executors_of_the_user_execute_and_fail_as_they_should(journal: Path, po
     assert value == 3 and pid != os.getpid()
     assert thread.startswith("mine")
     assert error == "negative"
+
+
+def test_a_call_that_is_cancelled_before_it_begins_does_not_hold_up_the_end(journal: Path) -> None:
+    """Found by the random programs: a task that is cancelled before its first step never says that it has ended."""
+
+    @rn.activity
+    async def never() -> int:
+        await asyncio.sleep(60)
+        return 1
+
+    @rn.activity
+    async def busy() -> int:
+        time.sleep(0.02)  # the activities' loop is late
+        return 1
+
+    @rn.workflow
+    async def flow(number: int) -> str:
+        try:
+            async with asyncio.timeout(0.004):
+                await asyncio.gather(busy(), *(never() for _ in range(5)))
+        except TimeoutError:
+            return "too long"
+        return "in time"
+
+    handles = [flow.start(n) for n in range(20)]
+    assert [handle.result(20) for handle in handles] == ["too long"] * 20

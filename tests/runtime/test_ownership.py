@@ -237,7 +237,7 @@ def test_peeking_at_the_file_in_the_holders_own_process_loses_nothing(processes:
                         open(name, "rb").read()
                     except FileNotFoundError:
                         pass
-                time.sleep(0.002)
+                time.sleep(0.02)
         threading.Thread(target=peek, daemon=True).start()
         found = [loop(number) for number in range({first}, {first} + 8)]
         stop.append(1)
@@ -246,6 +246,8 @@ def test_peeking_at_the_file_in_the_holders_own_process_loses_nothing(processes:
     workers = [processes.start(source.format(first=first)) for first in (0, 50)]
     for worker, first in zip(workers, (0, 50), strict=True):
         assert result(worker) == [sum(n * 1000 + k for k in range(20)) for n in range(first, first + 8)]
-    check = processes.start("print(json.dumps(rn.sql(\"select count(*) from steps where status = 'completed'\").fetchall()))")
+    check = processes.start(
+        "print(json.dumps(rn.sql(\"select count(*) from steps where status = 'completed'\").fetchall()))"
+    )
     assert result(check) == [[320]]
     assert set(processes.lines().values()) == {1}

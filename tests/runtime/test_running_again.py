@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -255,3 +258,49 @@ def define(space: dict[str, Any], source: str, kind: str) -> None:
     exec(compile(source, name, "exec"), space)
     function = source.split("(", maxsplit=1)[0].removeprefix("def ")
     space[function] = getattr(rn, kind)(space[function])
+
+
+def test_executing_again_by_choice_has_another_idempotency_key(journal: Path) -> None:
+    keys: list[str] = []
+
+    @rn.activity
+    def charge() -> int:
+        keys.append(rn.context().idempotency_key)
+        return len(keys)
+
+    @rn.workflow
+    def flow() -> int:
+        return charge()
+
+    flow()
+    flow.run(redo=["charge"])
+    assert len(set(keys)) == 2
+
+
+def test_a_new_run_does_not_repeat_a_call_that_may_have_run_and_must_not_run_twice(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal, sys\n"
+        "import romancy_nb as rn\n"
+        "@rn.activity(delivery='at_most_once', on_doubt='fail', retry=1)\n"
+        "def pay(ledger: str) -> int:\n"
+        "    with open(ledger, 'a') as file: file.write('paid\\n')\n"
+        "    if os.environ.get('DIE'): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return 1\n"
+        "EDIT = os.environ.get('EDIT')\n"
+        "@rn.workflow\n"
+        "def flow(ledger: str) -> int: return pay(ledger) + len(EDIT or '')\n"
+        "flow(sys.argv[1])\n"
+    )
+    ledger = tmp_path / "ledger"
+
+    def run(**more: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "ROMANCY_JOURNAL": str(tmp_path / "j.duckdb"), **more}
+        return subprocess.run(
+            [sys.executable, str(program), str(ledger)], env=env, capture_output=True, text=True, timeout=60
+        )
+
+    assert run(DIE="1").returncode == -signal.SIGKILL
+    edited = run(EDIT="yes")  # another value that the workflow reads: a new run
+    assert "nobody recorded how it ended" in edited.stderr
+    assert ledger.read_text() == "paid\n"

@@ -339,12 +339,15 @@ async def starting() -> None:
     handle.stop()  # type: ignore[attr-defined]
 
     by_name = rn.start("order", "a", count=2, instance_id="order-8", new=True)
-    assert_type(by_name, rn.Instance[Any])
+    named: rn.Instance[Any] = by_name
+    assert_type(named.id, str)
     rn.start(order, "a")  # type: ignore[arg-type]
-    assert_type(rn.instance("order-7"), rn.Instance[Any])
+    found: rn.Instance[Any] = rn.instance("order-7")
+    assert_type(found.status, str)
     rn.instance(7)  # type: ignore[arg-type]
     for each in rn.instances(status="failed", workflow="order", limit=3):
-        assert_type(each, rn.Instance[Any])
+        listed: rn.Instance[Any] = each
+        assert_type(listed.run, int)
         each.steps().df()
         each.history().arrow()
     rn.instances(("failed", "paused")).df()
