@@ -49,7 +49,15 @@ def new_run_key(now: int) -> int:
 
 
 def started_event(
-    start: Start, instance: str, number: int, reason: str, now: int, owner: str, earlier: Event | None, namespace: str
+    start: Start,
+    instance: str,
+    number: int,
+    reason: str,
+    now: int,
+    owner: str,
+    earlier: Event | None,
+    namespace: str,
+    redo: frozenset[str] = frozenset(),
 ) -> Event:
     """Return the first row of a run. A later run inherits seed and clock, so that what is reused stays the same (R3)."""
     request = start.request
@@ -68,8 +76,8 @@ def started_event(
         meta["namespace"] = namespace
     if start.notebook:
         meta["notebook"] = start.notebook
-    if request.redo:
-        meta["redo"] = list(request.redo)
+    if redo:
+        meta["redo"] = sorted(redo)
     if start.cell:
         meta["cell"] = start.cell
     if request.site:

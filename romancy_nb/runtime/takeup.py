@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from romancy_nb.clock import now_us
@@ -9,7 +10,7 @@ from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
 from romancy_nb.core.replay import Numbered, Pool
 from romancy_nb.core.transitions import ACTIVE, Action, Owner, decide, retry_point
-from romancy_nb.errors import HistoryMismatch, RunStuck
+from romancy_nb.errors import HistoryMismatch, RunStuck, WrongArguments
 from romancy_nb.journal.protocol import Head
 from romancy_nb.payloads.failures import decode_failure
 from romancy_nb.runtime import endings, ownership, starts
@@ -106,19 +107,22 @@ class TakeUp:
         pool: Pool | None = None
         earlier: Event | None = None
         number = 1
+        redo: frozenset[str] = frozenset()
         if head is not None:
             histories = [(h.run, self._load(h.run)) for h in reversed(engine.journal.runs(instance))]
             earlier, number = histories[-1][1][0][1], head.number + 1
-            redo = set(start.request.redo)
+            redo = _redo(start.request.redo, histories)
             pool = Pool([(key, [(s, e) for s, e in rows if e.name not in redo]) for key, rows in histories])
             old_reads = dict((histories[0][1][0][1].meta or {}).get("reads", {}))
         else:
             old_reads = None
-        event = starts.started_event(start, instance, number, reason, now, engine.token, earlier, engine.namespace)
+        event = starts.started_event(
+            start, instance, number, reason, now, engine.token, earlier, engine.namespace, redo
+        )
         run = self._live(start, starts.new_run_key(now), instance, number)
         run.opening = [event]
         run.build = Build([(1, event)], pool)
-        run.redo = frozenset(start.request.redo)
+        run.redo = redo
         self._admit(start, run, action, head, old_reads)
 
     def _replay(self, start: Start, head: Head) -> None:
@@ -270,3 +274,22 @@ class TakeUp:
             if event.kind in {ev.RUN_RESUMED, ev.RUN_STARTED}:
                 return None
         return None
+
+
+def _redo(wanted: Sequence[str], histories: Sequence[tuple[int, Sequence[Numbered]]]) -> frozenset[str]:
+    """Return the recorded activities that *wanted* names, each by its whole name or the last part of it (R5).
+
+    Raises:
+        WrongArguments: nothing of that name is recorded.
+    """
+    recorded = {event.name for _, rows in histories for _, event in rows if event.kind == ev.ACTIVITY_SCHEDULED}
+    found: set[str] = set()
+    for name in wanted:
+        matches = {known for known in recorded if name in {known, known.rpartition(".")[2]}}
+        if not matches:
+            names = ", ".join(sorted(recorded)) or "none"
+            raise WrongArguments(
+                f"redo={name!r}: no activity of that name is recorded in this instance. Recorded: {names}."
+            )
+        found |= matches
+    return frozenset(found)

@@ -1,7 +1,5 @@
 """Code and history part: named readably, moved calls recognised (C6), and nothing executed from there on."""
 
-# ruff: noqa: SIM105 -- a bare try is what people write
-
 from __future__ import annotations
 
 import asyncio

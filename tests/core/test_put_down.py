@@ -1,7 +1,5 @@
 """X3: an execution that is put down has no effect, leaves nothing behind, and says nothing."""
 
-# ruff: noqa: SIM105 -- a bare try is what people write
-
 from __future__ import annotations
 
 import asyncio

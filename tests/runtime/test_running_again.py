@@ -304,3 +304,16 @@ def test_a_new_run_does_not_repeat_a_call_that_may_have_run_and_must_not_run_twi
     edited = run(EDIT="yes")  # another value that the workflow reads: a new run
     assert "nobody recorded how it ended" in edited.stderr
     assert ledger.read_text() == "paid\n"
+
+
+def test_redo_of_something_that_is_not_recorded_names_what_is(journal: Path, effects: Effects) -> None:
+    first = rn.activity(effects.act("first"))
+
+    @rn.workflow
+    def flow() -> int:
+        return first(1)
+
+    flow()
+    with pytest.raises(errors.WrongArguments, match="Recorded: first"):
+        flow.run(redo=["second"])
+    assert effects == ["first"]
