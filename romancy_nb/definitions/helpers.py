@@ -86,11 +86,7 @@ def sleep(seconds: float) -> Any:
     found.check()
     if not found.is_sync():
         return asyncio.sleep(seconds)
-    if seconds <= 0:
-        return None
-    future = found.loop.create_future()
-    found.loop.call_later(seconds, future.set_result, None)
-    return found.wait(future)
+    return found.sleep(seconds)
 
 
 @overload
