@@ -10,7 +10,7 @@ from romancy_nb.payloads.payload import Part, Payload
 from romancy_nb.widgets import preview
 from romancy_nb.words import age, clean, clip, duration, fit, moment, utc, width
 
-from .histories import HOUR, S, T
+from widgets.histories import HOUR, S, T
 
 
 @pytest.mark.parametrize(

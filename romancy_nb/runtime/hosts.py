@@ -32,6 +32,9 @@ __all__ = ["CellHost", "Host", "ThreadHost", "activate"]
 
 Work = Callable[[], object]
 
+SIGNALS = 0.1
+"""Seconds that the main thread may wait in one go. A signal that comes between its last look and its wait for a lock (and it
+may have to wait for the GIL there) is handled only when that wait ends; on Windows none ends it."""
 OURS = 0.005
 """Seconds after which Stop is tried again when it met our own code."""
 STUBBORN = 0.3
@@ -117,11 +120,12 @@ class CellHost(Host):
             self.on_put()
 
     def next(self, timeout: float | None = None) -> Any:
-        """Return the next message or work, or None after *timeout* seconds. A Stop arrives as a ``Wake``."""
-        if sys.platform == "win32" and timeout is None:
-            timeout = 0.1  # a lock wait cannot be interrupted there
+        """Return the next message or work, or None after *timeout* seconds; with no timeout, None comes now and then.
+
+        A Stop arrives as a ``Wake``.
+        """
         try:
-            return self.queue.get(timeout=timeout)
+            return self.queue.get(timeout=SIGNALS if timeout is None else timeout)
         except Empty:
             return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Generator
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -20,6 +19,7 @@ from romancy_nb.payloads.failures import decode_failure
 from romancy_nb.payloads.payload import Payload
 from romancy_nb.runtime import ownership
 from romancy_nb.runtime.heartbeat import heartbeat
+from romancy_nb.runtime.hosts import SIGNALS
 from romancy_nb.runtime.inbox import Finished, Found
 from romancy_nb.runtime.takeup import TakeUp
 from romancy_nb.runtime.tracebacks import throw
@@ -58,8 +58,7 @@ class Latch:
         until = None if timeout is None else monotonic() + timeout
         while True:
             left = None if until is None else max(0.0, until - monotonic())
-            if sys.platform == "win32":  # a lock wait cannot be interrupted there
-                left = 0.1 if left is None else min(left, 0.1)
+            left = SIGNALS if left is None else min(left, SIGNALS)
             try:
                 return self.messages.get(timeout=left)
             except Empty:

@@ -145,11 +145,13 @@ def test_a_read_only_folder_is_named_as_such(tmp_path: Path) -> None:
 import os, duckdb
 from romancy_nb.journal.on_duckdb import DuckDBJournal
 from romancy_nb.errors import JournalUnwritable
-if os.getuid() == 0:
+paths = ({str(folder / "j.duckdb")!r}, {str(folder / ".romancy" / "j.duckdb")!r})
+journals = [DuckDBJournal(path) for path in paths]
+if os.getuid() == 0:  # what is imported by now need not be readable for nobody
     os.setegid(65534); os.seteuid(65534)
-for path in ({str(folder / "j.duckdb")!r}, {str(folder / ".romancy" / "j.duckdb")!r}):
+for journal in journals:
     try:
-        DuckDBJournal(path).acquire(1)
+        journal.acquire(1)
     except JournalUnwritable as error:
         assert "writable" in str(error) and "ROMANCY_JOURNAL" in str(error), error
         print("refused")

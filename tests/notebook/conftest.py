@@ -96,4 +96,6 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     found.history_manager.enabled = False
     yield found
     InteractiveShell.clear_instance()
+    for prompt in ("ps1", "ps2", "ps3"):
+        vars(sys).pop(prompt, None)  # IPython sets them, and they tell that a person is there (E4)
     rn.disconnect()

@@ -234,14 +234,39 @@ def test_stop_of_a_cell_that_only_follows_leaves_the_run_alone(flows: Kernel, wa
 
 def test_stop_breaks_an_activity_that_runs_python_code_in_its_thread(flows: Kernel) -> None:
     flows.ok(
-        "@rn.activity(retry=once)\ndef loops(x: int) -> int:\n    try:\n"
-        "        print('looping', flush=True)\n        while held(): pass\n    except KeyboardInterrupt:\n        effect('broken')\n        raise\n"
-        "    return x\n@rn.workflow\ndef looping(x: int) -> int: return loops(x)"
+        """@rn.activity(retry=once)
+def loops(x: int) -> int:
+    try:
+        print("round and round", flush=True)
+        while held(): pass
+    except KeyboardInterrupt:
+        effect("broken")
+        raise
+    return x
+@rn.workflow
+def looping(x: int) -> int:
+    return loops(x)"""
     )
-    assert stop(flows.send("looping(1)"), "looping") < AT_ONCE
+    assert stop(flows.send("looping(1)"), "round and round") < AT_ONCE
     eventually(lambda: "broken" in flows.done(), "the activity has been broken", 3)
     let_go(flows)
     assert flows.ok("looping(1)").result == "1"
+
+
+def test_stop_takes_effect_at_once_while_other_threads_compute(flows: Kernel) -> None:
+    flows.ok(
+        """@rn.activity(retry=once)
+def computes(x: int) -> int:
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until and held(): pass
+    return x
+@rn.workflow
+def computing(x: int) -> int:
+    return computes(x)"""
+    )
+    for number in range(8):
+        # as soon as the cell says anything at all: its thread is just about to wait for the engine
+        assert stop(flows.send(f"computing({number})"), "Started") < AT_ONCE
 
 
 def test_stop_of_an_ordinary_cell_works_as_ever_after_a_workflow_ran(flows: Kernel) -> None:
