@@ -13,6 +13,7 @@ import linecache
 import os
 import sys
 import sysconfig
+import threading
 import tokenize
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,22 @@ __all__ = ["definition_of", "is_users_class", "is_users_file"]
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 _texts: dict[str, list[_Text]] = {}
+_parsing = threading.Lock()
+
+
+def _parse(text: str) -> ast.Module:
+    """Parse *text*, one thread at a time.
+
+    Before 3.11.8 and 3.12.2 the builder of syntax trees counts its depth in a place that all threads share, and raises
+    SystemError when two are at it (gh-106905). Another library's thread can still be the second; then again.
+    """
+    for _ in range(5):
+        try:
+            with _parsing:
+                return ast.parse(text)
+        except SystemError:
+            continue
+    return ast.parse(text)
 
 
 class _Text:
@@ -37,8 +54,8 @@ class _Text:
         self._nodes: dict[tuple[int, str], list[Definition]] = {}
         self._codes: dict[tuple[int, str], list[CodeType]] | None = None
         try:
-            tree = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError):
+            tree = _parse(text)
+        except (SyntaxError, SystemError, ValueError, RecursionError):
             return
         for node in ast.walk(tree):
             if isinstance(node, ast.Lambda):
