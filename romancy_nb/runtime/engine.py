@@ -251,6 +251,11 @@ class Engine(Activations):
             self._take_up.start(start)
         except RomancyError as error:
             start.waiter.tell(Finished(error=error))
+        except Exception as bug:  # whoever called must not wait for ever because of an error of ours
+            log.exception("internal error while a workflow was called")
+            start.waiter.tell(
+                Finished(error=RomancyError(f"internal error of romancy_nb: {bug!r}. Nothing recorded is lost."))
+            )
 
     def _answer(self, ask: Ask) -> None:
         try:
