@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from widgets.histories import HOUR, S, T
 
 from romancy_nb.payloads.payload import Part, Payload
 from romancy_nb.widgets import preview
 from romancy_nb.words import age, clean, clip, duration, fit, moment, utc, width
-
-from widgets.histories import HOUR, S, T
 
 
 @pytest.mark.parametrize(
