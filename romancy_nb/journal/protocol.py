@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from romancy_nb.core.events import Event
 
 __all__ = ["Batch", "Head", "Journal", "Row", "Table"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """An event with its place in the journal: *run* is the run's key (a 63-bit number), *seq* counts from 1 in it."""
 
     run: int

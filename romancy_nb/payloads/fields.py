@@ -12,6 +12,7 @@ from typing import Any, Final
 from romancy_nb.errors import CannotRestore
 from romancy_nb.payloads.codec import ANY, decode, encode
 from romancy_nb.payloads.payload import Part, Payload
+from romancy_nb.payloads.text import dumps, loads
 
 __all__ = ["decode_fields", "encode_fields"]
 
@@ -19,7 +20,7 @@ _PART: Final = "$part"
 _REDACTED: Final = "$redacted"
 _PLAIN: Final = frozenset({str, int, float, bool})
 
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_again = json.JSONEncoder(separators=(",", ":")).encode  # half surrogate pairs stay escaped
 
 
 def encode_fields(
@@ -46,17 +47,17 @@ def encode_fields(
             break
     else:
         if not redacted:
-            return Payload(_dump(values))
+            return Payload(dumps(values))
     texts: list[str] = []
     parts: list[Part] = []
     for name, value in values.items():
         payload = encode(value, annotations.get(name, ANY), what=f"argument {name} of {what}")
         text = payload.text
         if parts and payload.parts:
-            text = _dump(_renumbered(json.loads(text), len(parts)))
+            text = dumps(_renumbered(loads(text), len(parts)))
         parts.extend(payload.parts)
-        texts.append(f"{_dump(name)}:{text}")
-    texts.extend(f"{_dump(name)}:{_dump({_REDACTED: name})}" for name in redacted)
+        texts.append(f"{dumps(name)}:{text}")
+    texts.extend(f"{dumps(name)}:{dumps({_REDACTED: name})}" for name in redacted)
     return Payload(f"{{{','.join(texts)}}}", tuple(parts))
 
 
@@ -68,7 +69,7 @@ def decode_fields(
     Raises:
         CannotRestore: a value does not fit its annotation any more, or this is no such payload.
     """
-    values = json.loads(payload.text)
+    values = loads(payload.text)
     if type(values) is not dict:
         raise CannotRestore(f"The journaled call of {what} is no JSON object: {payload.text[:60]}")
     redacted: tuple[str, ...] = ()
@@ -80,7 +81,7 @@ def decode_fields(
         if kind is dict and value.keys() == {_REDACTED}:
             redacted = (*redacted, name)
             continue
-        values[name] = decode(Payload(_dump(value), payload.parts), annotation, what=f"argument {name} of {what}")
+        values[name] = decode(Payload(_again(value), payload.parts), annotation, what=f"argument {name} of {what}")
     for name in redacted:
         del values[name]
     return values, redacted

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["NULL", "Part", "Payload", "content_digest", "document"]
 
@@ -51,8 +51,7 @@ class Part:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """One value as it is journaled.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 
 import pytest
 from hypothesis import given
@@ -31,11 +30,12 @@ def test_every_event_comes_back_equal(event: Event) -> None:
     assert body.split("\t")[1] == "42"
 
 
-def test_what_decode_builds_is_an_ordinary_frozen_event() -> None:
+def test_what_decode_builds_is_an_ordinary_event_that_nobody_can_change() -> None:
     row = Row(1, 1, Event(ev.RUN_STARTED, 1, "a", payload=Payload("1"), meta={"x": 1}))
     (back,) = rows.decode(1, [rows.encode(row, 1)[1:]], {}, None)
-    assert [f.name for f in dataclasses.fields(back.event)] == list(Event.__slots__)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    assert [type(back), type(back.event), type(back.event.payload)] == [Row, Event, Payload]
+    assert (len(back), len(back.event)) == (len(Row._fields), len(Event._fields))
+    with pytest.raises(AttributeError):
         back.event.kind = "x"  # type: ignore[misc]
 
 

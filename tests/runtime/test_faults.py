@@ -360,7 +360,7 @@ def test_a_spinning_workflow_is_named_with_its_line_and_holds_up_nobody(
     try:
         assert [other.result(5) for other in others] == list(range(1, 7))
         until(lambda: [text for text in texts(caplog) if "test_faults.py:" in text and "spin" in text], 3)
-        assert time.monotonic() - started < 2.0 * SLACK
+        assert time.monotonic() - started < 4.0 * SLACK
     finally:
         free.set()
     assert handle.result(5) == 1
@@ -1195,3 +1195,34 @@ def test_a_call_that_is_cancelled_before_it_begins_does_not_hold_up_the_end(jour
 
     handles = [flow.start(n) for n in range(20)]
     assert [handle.result(20) for handle in handles] == ["too long"] * 20
+
+
+def test_an_activity_leaves_the_interpreter_as_it_was_so_that_a_profiler_works(journal: Path) -> None:
+    # taking an asynchronous exception back with NULL leaves "something is pending" set: 3.11 hangs in cProfile then
+    process = script(
+        """
+        import cProfile
+        import romancy_nb as rn
+
+        @rn.activity
+        def one(n: int) -> int:
+            return n
+
+        @rn.workflow
+        def flow(n: int) -> int:
+            return one(n)
+
+        flow(1)
+        profile = cProfile.Profile()
+        profile.enable()
+        flow(2)
+        profile.disable()
+        print("profiled")
+        """,
+        ROMANCY_JOURNAL=str(journal),
+    )
+    try:
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert "profiled" in said
