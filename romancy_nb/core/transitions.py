@@ -107,7 +107,7 @@ def retry_point(rows: Sequence[Numbered]) -> int | None:
     declared void and its activity is executed again. If the code did more after the failure (cleaned up, cancelled
     siblings), that cannot be taken back; then a new run is started, which reuses everything that completed.
     """
-    for seq, event in reversed(rows):
+    for seq, event in rows[::-1]:
         if event.kind == ev.ACTIVITY_FAILED:
             return seq
         if event.kind not in _TAIL:

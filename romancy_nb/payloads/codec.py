@@ -113,7 +113,7 @@ def decode(payload: Payload, annotation: Any = ANY, *, what: str) -> Any:
         return _evolved(payload, annotation, what, error)
     try:
         with deep_recursion():
-            return _read(payload, plan)
+            return _read(payload, _plan(annotation))
     except Exception as error:
         return _evolved(payload, annotation, what, error)
 

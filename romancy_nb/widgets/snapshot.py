@@ -182,7 +182,7 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
 
 def _last_change(rows: Sequence[Row]) -> Event:
     """The last event that changed the run's own status."""
-    return next(row.event for row in reversed(rows) if row.event.kind in _STATUS)
+    return next(row for row in rows[::-1] if row.event.kind in _STATUS).event
 
 
 def _shown_status(status: str, live: bool, steps: Sequence[Step]) -> str:

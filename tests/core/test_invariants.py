@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from romancy_nb.core import events as ev
