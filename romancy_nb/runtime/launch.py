@@ -279,7 +279,6 @@ class CellCall:
         self._host = hosts.CellHost()
         self._host.on_stop = self._stop_pressed
         self._start = _start(request, self._host, self._host)
-        self._start = _start(request, self._host, self._host)
         self._stopping = False
         self._run: LiveRun | None = None
         self._handle: Instance[Any] | None = None
