@@ -162,6 +162,7 @@ class Request:
         new: True: another instance, but go on with the newest unfinished one made by this very call (R10); "always".
         redo: names of activities whose recorded results are not to be reused (R5).
         site: file and line of the call, which makes "this very call" mean something.
+        facts: what else the first row of a run is to tell of the call.
     """
 
     workflow: Workflow[Any, Any]
@@ -170,6 +171,7 @@ class Request:
     new: bool | Literal["always"] = False
     redo: Sequence[str] = ()
     site: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -12,18 +12,19 @@ import re
 import sys
 import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from romancy_nb.definitions.bodies import BodyNames
 from romancy_nb.definitions.classes import facts_of, spell
 from romancy_nb.definitions.fingerprint import OWN_CODE
 from romancy_nb.definitions.sources import definition_of, is_users_class, is_users_file
 from romancy_nb.definitions.syntax import Uses, outside_names, serialise, uses_of
 from romancy_nb.definitions.watch import MISSING, Check, Look, digest_of, is_fixed, same_check, unchanged_check
 
-__all__ = ["read"]
+__all__ = ["read", "read_body"]
 
 _OUR_DECORATORS = frozenset({"activity", "compensation", "workflow"})
 _SHELL = re.compile(r"In|Out|get_ipython|exit|quit|_+|_i+|_[iod]h|_i?\d+")
@@ -39,6 +40,21 @@ def read(function: Any) -> tuple[str, dict[str, str], tuple[str, ...], list[Chec
         function: a function, perhaps in a wrapper.
     """
     return _Walk().read(_plain_function(function))
+
+
+def read_body(
+    digest: str, names: BodyNames, namespace: dict[str, Any], instead: dict[str, Any], own: Iterable[str]
+) -> tuple[str, dict[str, str], tuple[str, ...]]:
+    """Return the same of a cell's body: digest, pieces, and what is not watched.
+
+    Args:
+        digest: of its statements.
+        names: what it reads and changes.
+        namespace: the notebook's.
+        instead: values that stand in for the namespace's, by name; MISSING: as if it were not defined.
+        own: names that are the call's own inputs: they tell instances apart, and are no part of the code.
+    """
+    return _Walk().read_body(digest, names, namespace, instead, frozenset(own))
 
 
 def _plain_function(value: Any) -> Any:
@@ -151,13 +167,39 @@ class _Walk:
 
     def read(self, function: Any) -> tuple[str, dict[str, str], tuple[str, ...], list[Check]]:
         self._function(function, "", OWN_CODE)
+        return *self._all(), self.checks
+
+    def read_body(
+        self,
+        digest: str,
+        names: BodyNames,
+        namespace: dict[str, Any],
+        instead: dict[str, Any],
+        own: frozenset[str],
+    ) -> tuple[str, dict[str, str], tuple[str, ...]]:
+        self._read(self._key(OWN_CODE, "", (0, "")), digest)
+        for name in sorted(names.written):
+            self._note_written(name, {}, namespace)
+            self._written.add((0, name))
+        for chain in names.reads:
+            root = chain[0]
+            if root in instead and instead[root] is MISSING:
+                self._read(self._key(root, "", (0, root)), "undefined")
+            elif root in instead and root not in own:
+                self._take(root, "", instead[root], (0, root))
+            elif root not in own:
+                self._global(chain, namespace, "")
+        return self._all()
+
+    def _all(self) -> tuple[str, dict[str, str], tuple[str, ...]]:
+        """Look at everything that was found until there is nothing new."""
         while self._pending or self._values:
             while self._pending:
                 self._pending.popleft()()
             if self._values:
                 self._digest(self._values.popleft())
         text = "\n".join(f"{name}\t{digest}" for name, digest in sorted(self._reads.items()))
-        return _hash(text), self._reads, tuple(sorted(self._unwatched)), self.checks
+        return _hash(text), self._reads, tuple(sorted(self._unwatched))
 
     def _key(self, text: str, owner: str, place: tuple[int, str]) -> str:
         """A name for a piece: as it is written, with its reader where two different things are written alike."""

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from types import CodeType
 
-__all__ = ["Definition", "Uses", "outside_names", "serialise", "uses_of"]
+__all__ = [
+    "Definition",
+    "Uses",
+    "chains_of",
+    "outside_names",
+    "serialise",
+    "serialise_statements",
+    "uses_of",
+    "written_roots",
+]
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -48,6 +57,13 @@ def serialise(node: Definition, skip: Callable[[ast.expr], bool]) -> str:
     _write(node.args, out)
     _write(node.body if isinstance(node, ast.Lambda) else _statements(node.body), out)
     return blake2b(b"".join(out), digest_size=16).hexdigest()
+
+
+def serialise_statements(body: list[ast.stmt]) -> bytes:
+    """Return what the statements of a module do, as bytes that are equal on all Python versions."""
+    out: list[bytes] = []
+    _write(_statements(body), out)
+    return b"".join(out)
 
 
 def _statements(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -163,10 +179,10 @@ def uses_of(node: Definition, outside: set[str], skip: Callable[[ast.expr], bool
     chains: set[tuple[str, ...]] = set()
     body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else [*node.body]
     for tree in body:
-        chains.update(chain for chain in _chains(tree) if chain[0] in outside)
+        chains.update(chain for chain in chains_of(tree) if chain[0] in outside)
     for tree in around:
-        chains.update(_chains(tree))
-    written = {root for tree in body for root in _written(tree)}
+        chains.update(chains_of(tree))
+    written = {root for tree in body for root in written_roots(tree)}
     return Uses(tuple(sorted(chains)), frozenset(written & outside))
 
 
@@ -205,7 +221,7 @@ def outside_names(code: CodeType) -> set[str]:
     return found
 
 
-def _chains(tree: ast.AST) -> Iterator[tuple[str, ...]]:
+def chains_of(tree: ast.AST) -> Iterator[tuple[str, ...]]:
     """Every name with the attributes that are read from it, the longest form of each."""
     if isinstance(tree, ast.Attribute):
         names: list[str] = []
@@ -216,15 +232,15 @@ def _chains(tree: ast.AST) -> Iterator[tuple[str, ...]]:
         if isinstance(inner, ast.Name):
             yield (inner.id, *reversed(names))
         else:
-            yield from _chains(inner)
+            yield from chains_of(inner)
         return
     if isinstance(tree, ast.Name):
         yield (tree.id,)
     for child in ast.iter_child_nodes(tree):
-        yield from _chains(child)
+        yield from chains_of(child)
 
 
-def _written(tree: ast.AST) -> Iterator[str]:
+def written_roots(tree: ast.AST) -> Iterator[str]:
     """Roots that are changed: declared global or nonlocal, stored into, or told to change."""
     for each in ast.walk(tree):
         if isinstance(each, (ast.Global, ast.Nonlocal)):

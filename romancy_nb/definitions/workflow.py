@@ -169,6 +169,14 @@ class Workflow(Generic[P, R_co]):
         inputs = signature.encode_inputs(signature.validate(signature.bind(args, kwargs)))
         return Request(self, inputs, instance_id, new, tuple([redo] if isinstance(redo, str) else redo), site)
 
+    def recall(self, payload: Payload, digest: str) -> Inputs:
+        """Return the inputs of a journaled call, whose secrets are gone."""
+        return Inputs(payload, digest, {})
+
+    def locals(self, instance_id: str) -> dict[str, Any] | None:
+        """Return the variables of an unfinished execution here; None where they are not to be had (functions keep them)."""
+        return None
+
     def body(self, inputs: Inputs) -> Body:
         """Return what an execution runs: the function on the journaled inputs, its result encoded."""
 

@@ -12,11 +12,12 @@ import re
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from romancy_nb.errors import DefinitionError, RomancyError
 
-__all__ = ["CellSyntaxError", "define", "functions_of"]
+__all__ = ["CellSyntaxError", "Source", "define", "functions_of", "parsed"]
 
 
 class CellSyntaxError(RomancyError):
@@ -28,6 +29,42 @@ class CellSyntaxError(RomancyError):
 
     def _render_traceback_(self) -> list[str]:
         return self._lines
+
+
+@dataclass(slots=True)
+class Source:
+    """A cell that was parsed under its own name.
+
+    Attributes:
+        tree: may be changed before it is compiled.
+    """
+
+    tree: ast.Module
+    _name: str
+    _flags: int
+
+    def compile(self) -> types.CodeType:
+        """Compile the tree as it is now; the code is a coroutine's when it awaits at the top level."""
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | self._flags
+        code: types.CodeType = compile(self.tree, self._name, "exec", flags=flags, dont_inherit=True)
+        return code
+
+
+def parsed(shell: Any, body: str, first_line: str) -> Source:
+    """Parse a cell under the name that IPython gives it.
+
+    Args:
+        shell: the IPython shell.
+        body: the cell without the magic's line.
+        first_line: what stood on the magic's line.
+
+    Raises:
+        SyntaxError: as Python says.
+    """
+    blank = len(re.match(r"(?:[ \t]*\n)*", body)[0].splitlines())  # type: ignore[index]  # IPython drops these lines
+    source = f"# {first_line}\n" + "\n" * blank + shell.transform_cell(body)
+    name = shell.compile.cache(source, _number(shell), raw_code=source)
+    return Source(ast.parse(source, filename=name), name, shell.compile.flags)
 
 
 def define(
@@ -48,11 +85,8 @@ def define(
         DefinitionError: the cell awaits at its top level.
         SyntaxError: as Python says.
     """
-    blank = len(re.match(r"(?:[ \t]*\n)*", body)[0].splitlines())  # type: ignore[index]  # IPython drops these lines
-    source = f"# {first_line}\n" + "\n" * blank + shell.transform_cell(body)
-    name = shell.compile.cache(source, _number(shell), raw_code=source)
-    tree = ast.parse(source, filename=name)
-    code = compile(tree, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | shell.compile.flags, dont_inherit=True)
+    source = parsed(shell, body, first_line)
+    code = source.compile()
     if inspect.CO_COROUTINE & code.co_flags:
         raise DefinitionError(
             "This cell awaits something outside its functions. Put that in a cell of its own: cells under this magic define "
@@ -60,7 +94,7 @@ def define(
         )
     exec(code, shell.user_ns)
     made, helpers = [], []
-    for function in functions_of(tree):
+    for function in functions_of(source.tree):
         found = shell.user_ns.get(function)
         if not isinstance(found, types.FunctionType):
             continue  # an activity, workflow or compensation already, or deleted again

@@ -13,10 +13,12 @@ _MAGICS = ("romancy_activity", "romancy_workflow")
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics and say where the journal is and what it holds. Loading twice is harmless."""
     import romancy_nb
+    from romancy_nb.notebook import line_form
     from romancy_nb.notebook.magics import RomancyMagics
 
     romancy_nb._wire()
     shell.register_magics(RomancyMagics)
+    line_form.install(shell)
     if shell.user_ns.setdefault("rn", romancy_nb) is romancy_nb:
         shell.user_ns_hidden["rn"] = romancy_nb
     _greet()
@@ -24,8 +26,12 @@ def load_ipython_extension(shell: Any) -> None:
 
 def unload_ipython_extension(shell: Any) -> None:
     """Remove the magics and the name ``rn``. The journal stays connected: runs go on."""
+    from romancy_nb.notebook import line_form
+
+    line_form.remove(shell)
     for name in _MAGICS:
-        shell.magics_manager.magics["cell"].pop(name, None)
+        for kind in ("cell", "line"):
+            shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop("RomancyMagics", None)
     if shell.user_ns_hidden.pop("rn", None) is shell.user_ns.get("rn"):
         shell.user_ns.pop("rn", None)

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from typing import Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from romancy_nb.definitions.activity import as_activity
 from romancy_nb.definitions.options import ActivityOptions, RetryPolicy, WorkflowOptions
 from romancy_nb.definitions.workflow import Workflow, as_workflow
 from romancy_nb.notebook import cells
+from romancy_nb.notebook.line_form import misplaced
 
-__all__ = ["RomancyMagics", "parse"]
+__all__ = ["RomancyMagics", "inputs_of", "parse"]
 
 
 @dataclass(slots=True)
 class Line:
-    """A magic's line, taken apart: options with their Python values' source, and what follows ``--run`` or ``--start``."""
+    """A magic's line, taken apart: options with their Python values' source, and what follows ``--run`` or ``--start``.
+
+    With a *name*, which makes the cell's body the workflow, *inputs* has the source of each value that follows it.
+    """
 
     options: dict[str, str] = field(default_factory=dict)
     name: str = ""
+    inputs: dict[str, str] = field(default_factory=dict)
     call: str | None = None
     mode: str = ""
 
@@ -48,10 +56,12 @@ def parse(line: str, valued: set[str], flags: set[str]) -> Line:
             found.mode, found.call = word[2:], rest.rstrip()
             break
         if not word.startswith("--"):
-            if found.name:
-                raise UsageError(f"{word!r} is not expected here. Options first, then one name.")
             found.name = word
-        elif word[2:] in flags:
+            if rest.split(maxsplit=1)[:1] == ["--start"]:
+                found.mode, rest = "start", rest[len("--start") :]
+            found.inputs = inputs_of(rest, word)
+            break
+        if word[2:] in flags:
             found.options[word[2:]] = "True"
         elif word[2:] in valued:
             if not rest:
@@ -80,6 +90,83 @@ def _value(text: str) -> str:
             continue
         return candidate
     raise UsageError(f"Quotes or brackets on this line do not close: {text}")
+
+
+def inputs_of(text: str, name: str) -> dict[str, str]:
+    """Take ``topic="tides" depth=2 + 1`` apart: each value is Python up to the next ``name=`` outside brackets (N2).
+
+    Args:
+        text: what follows the NAME.
+        name: the NAME, for messages.
+
+    Raises:
+        UsageError: it is something else, or quotes or brackets do not close.
+
+    >>> inputs_of('topic="a = b" order=lambda x=1: x  depth=2', "research")
+    {'topic': '"a = b"', 'order': 'lambda x=1: x', 'depth': '2'}
+    """
+    if not name.isidentifier() or iskeyword(name):
+        raise UsageError(f"{name!r} is no name for a workflow. {_FORMS}")
+    starts = _assignments(text)
+    if text.strip() and (not starts or text[: starts[0][0]].strip()):
+        word = text.split(maxsplit=1)[0]
+        if word in {"--run", "--start"}:
+            raise UsageError(f"{word} runs a function of the cell, and with the NAME {name} the body is run. {_FORMS}")
+        if not word.startswith("#"):
+            raise UsageError(
+                f"{word!r} is not expected after the NAME {name}: only inputs, each as name=value. {_FORMS}"
+            )
+        return {}
+    found: dict[str, str] = {}
+    position = 0
+    while position < len(starts):
+        key = starts[position][2]
+        for end in range(position + 1, len(starts) + 1):
+            limit = starts[end][0] if end < len(starts) else len(text)
+            value = text[starts[position][1] : limit].strip()
+            if end < len(starts) and value.endswith(","):
+                value = value[:-1].rstrip()  # a comma before the next input is none of Python's here
+            if _is_expression(value):
+                break
+        else:
+            raise UsageError(
+                f"The value of {key} is no Python expression: {text[starts[position][1] :].strip() or 'nothing'}"
+            )
+        if key in found:
+            raise UsageError(f"{key} is given twice.")
+        found[key] = value
+        position = end
+    return found
+
+
+def _assignments(text: str) -> list[tuple[int, int, str]]:
+    """Where ``name=`` stands outside brackets: its start, the end of the ``=``, and the name."""
+    found: list[tuple[int, int, str]] = []
+    depth, before = 0, None
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.OP:
+                depth += (token.string in "([{") - (token.string in ")]}")
+                if token.string == "=" and depth == 0 and before is not None and not iskeyword(before.string):
+                    found.append((before.start[1], token.end[1], before.string))
+            before = token if token.type == tokenize.NAME else None
+    except (tokenize.TokenError, SyntaxError):
+        raise UsageError(f"Quotes or brackets on this line do not close: {text}") from None
+    return found
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        ast.parse(f"({text}\n)", mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    return bool(text.strip()) and not text.lstrip().startswith("#")
+
+
+_FORMS = (
+    "The two forms: `%%romancy_workflow NAME topic=...`: the body of the cell is the workflow; "
+    "`%%romancy_workflow --run ...`: its functions are, and the last one is run."
+)
 
 
 @magics_class
@@ -113,27 +200,56 @@ class RomancyMagics(Magics):
     @no_var_expand
     @cell_magic
     def romancy_workflow(self, line: str, cell: str) -> Any:
-        """Make the cell's functions workflows, and run the last of them when asked.
+        """Make the cell's functions workflows, and run the last of them when asked; or make the cell's body one, and run it.
 
         %%romancy_workflow [--id ID] [--new] [--redo NAME] [--run ARGUMENTS | --start ARGUMENTS]
+        %%romancy_workflow [--id ID] [--new] [--redo NAME] NAME [--start] [INPUT=VALUE ...]
 
-        --run comes last; what follows is the inside of a call: --run "orders.csv", limit=10
+        Without a NAME the functions of the cell are workflows. --run comes last; what follows is the inside of a call:
+        --run "orders.csv", limit=10
+
+        With a NAME the body of the cell is the workflow: its last expression is the result, and the names that it assigns are
+        set in the notebook, from the journal too.
         """
         __tracebackhide__ = True
         parsed = parse(line, {"id", "redo", "on_failure"}, {"new"})
-        if parsed.name:
-            raise UsageError(
-                f"%%romancy_workflow {parsed.name}: a cell whose body is itself the workflow is not part of this version. Leave "
-                "the name out and write a function, or use --run to run it at once."
-            )
         given: dict[str, Any] = {name: text for name, text in parsed.options.items() if name == "on_failure"}
         options = WorkflowOptions(**given)
+        if parsed.name:
+            return self._body(line, cell, parsed, options)
         made = self._define(
             "romancy_workflow", line, cell, lambda function: as_workflow(function, None, options), "workflows"
         )
         if parsed.call is None:
             return None
         return self._call(made[-1], parsed)
+
+    @line_magic("romancy_activity")  # type: ignore[arg-type]
+    def _activity_line(self, line: str) -> None:
+        """The line form of %%romancy_activity, for the first line of a cell."""
+        raise misplaced("romancy_activity")
+
+    @line_magic("romancy_workflow")  # type: ignore[arg-type]
+    def _workflow_line(self, line: str) -> None:
+        """The line form of %%romancy_workflow, for the first line of a cell."""
+        raise misplaced("romancy_workflow")
+
+    def _body(self, line: str, cell: str, parsed: Line, options: WorkflowOptions) -> Any:
+        """Run the cell's body as the workflow (N3)."""
+        from romancy_nb.notebook.bodies import CellBody
+
+        __tracebackhide__ = True
+        inputs = {name: self._value(text) for name, text in parsed.inputs.items()}
+        try:
+            body = CellBody(self.shell, parsed.name, cell, f"%%romancy_workflow {line}".rstrip(), options)
+        except SyntaxError as error:
+            raise cells.CellSyntaxError(self.shell, error) from None
+        if body.only_defines:
+            print(
+                f"note: with the NAME {parsed.name} on the magic's line the body is the workflow, and this one only defines "
+                "functions. To make them workflows leave the NAME out."
+            )
+        return (body.begin if parsed.mode == "start" else body.execute)(inputs, **self._call_options(parsed))
 
     def _define(self, magic: str, line: str, cell: str, wrap: Any, what: str) -> list[Any]:
         __tracebackhide__ = True
@@ -147,7 +263,8 @@ class RomancyMagics(Magics):
         print(f"{what}: {', '.join(definition.name for definition in made)}{left}")
         return made
 
-    def _call(self, workflow: Workflow[..., Any], parsed: Line) -> Any:
+    def _call_options(self, parsed: Line) -> dict[str, Any]:
+        """``--id``, ``--new`` and ``--redo`` as the functions take them."""
         options: dict[str, Any] = {}
         if "id" in parsed.options:
             options["instance_id"] = str(self._value(parsed.options["id"], word=True))
@@ -155,7 +272,11 @@ class RomancyMagics(Magics):
             options["new"] = True
         if "redo" in parsed.options:
             options["redo"] = [name for name in parsed.options["redo"].split(",") if name]
+        return options
+
+    def _call(self, workflow: Workflow[..., Any], parsed: Line) -> Any:
         __tracebackhide__ = True
+        options = self._call_options(parsed)
         args, kwargs = self._arguments(parsed)
         method = workflow.run if parsed.mode == "run" else workflow.start
         return method(*args, **options, **kwargs)

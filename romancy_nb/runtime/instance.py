@@ -196,6 +196,21 @@ class Instance(Generic[T]):
         assert _timeline is not None, "import romancy_nb first"
         return _timeline(self)
 
+    def locals(self) -> dict[str, Any]:
+        """Return the names that the body of a cell has bound so far, while its run is paused or failed (N3).
+
+        Raises:
+            RunProblem: no execution of it is known in this kernel, or the workflow is a function.
+        """
+        workflow = self._workflow or registry.find("workflow", self.workflow_name)
+        found: dict[str, Any] | None = workflow.locals(self.id) if workflow is not None else None
+        if found is None:
+            raise RunProblem(
+                f"The variables of instance {self.id} are not known here: only the body of a cell that ran in this kernel and "
+                f"has not completed keeps them. It is {self.status}; run its cell again."
+            )
+        return found
+
     def resume(self) -> Instance[T]:
         """Take the run up again in the background where it stopped, and return self.
 

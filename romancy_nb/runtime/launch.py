@@ -15,7 +15,6 @@ from romancy_nb.clock import monotonic
 from romancy_nb.core.transitions import ACTIVE, STATUSES
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.ambient import Request
-from romancy_nb.definitions.signature import Inputs
 from romancy_nb.errors import AwaitInterrupted, JournalError, RunInterrupted, RunProblem
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.locate import Location, find_journal
@@ -237,7 +236,7 @@ def resume(engine: Engine, instance_id: str) -> Found:
     if head.status in {"completed", "cancelled"}:
         raise RunProblem(f"Instance {instance_id} is {head.status}; there is nothing to resume.")
     row = engine.ask(lambda engine: engine.journal.load(head.run)[0])
-    inputs = Inputs(row.event.payload, head.digest, {})
+    inputs = workflow.recall(row.event.payload, head.digest)
     latch = Latch()
     engine.inbox.put(_start(Request(workflow, inputs, instance_id), latch))
     return started(latch.get())

@@ -71,6 +71,7 @@ def started_event(
         "epoch": 1,
         "versions": _versions(),
         "reads": start.reads,
+        **request.facts,
     }
     if namespace:
         meta["namespace"] = namespace

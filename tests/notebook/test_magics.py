@@ -93,7 +93,7 @@ def test_run_without_arguments_is_a_call_without_arguments() -> None:
         ("--id [1, 2", "do not close"),
         ("--id", "--id needs a value"),
         ("--retires 3", "There is no option --retires. There are --id, --new, --retries, --timeout."),
-        ("one two", "Options first, then one name"),
+        ("one two", "only inputs, each as name=value"),
     ],
 )
 def test_a_wrong_line_is_one_readable_error(line: str, said: str) -> None:
@@ -201,7 +201,7 @@ def test_new_makes_another_instance_of_the_same_call(shell: Any) -> None:
         ("%%romancy_activity\nx = 1\n", "there is no function in this cell"),
         ("%%romancy_activity name\ndef f(): pass\n", "takes options only"),
         ("%%romancy_activity --run 1\ndef f(): pass\n", "takes options only"),
-        ("%%romancy_workflow research\nx = 1\n", "not part of this version"),
+        ("%%romancy_workflow research --run 1\nx = 1\n", "The two forms"),
         ('%%romancy_workflow --run "a\ndef f(a): pass\n', "inside of a call"),
     ],
 )
