@@ -24,6 +24,7 @@ from romancy_nb.errors import ActivityError, TerminalError
 
 if TYPE_CHECKING:
     from romancy_nb.definitions.ambient import Handle as Instance  # definitions cannot name the runtime's class
+    from romancy_nb.notebook.durable import durable_notebook, fresh
     from romancy_nb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from romancy_nb.payloads.codec import register_codec
     from romancy_nb.runtime.launch import connect, disconnect, instance, instances, sql, start
@@ -42,6 +43,8 @@ __all__ = [
     "connect",
     "context",
     "disconnect",
+    "durable_notebook",
+    "fresh",
     "gather",
     "instance",
     "instances",
@@ -62,6 +65,8 @@ _LATER = {
     "Instance": "romancy_nb.runtime.instance",
     "connect": "romancy_nb.runtime.launch",
     "disconnect": "romancy_nb.runtime.launch",
+    "durable_notebook": "romancy_nb.notebook.durable",
+    "fresh": "romancy_nb.notebook.durable",
     "instance": "romancy_nb.runtime.launch",
     "instances": "romancy_nb.runtime.launch",
     "load_ipython_extension": "romancy_nb.notebook.extension",

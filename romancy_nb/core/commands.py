@@ -81,6 +81,12 @@ class OpenCall:
     """When the call was scheduled (µs)."""
     fresh: bool = True
     """True when the intent is of this activation: nothing can have happened yet."""
+    scope: str = ""
+    """Tells it from equal calls of other cells, for the idempotency key (A4)."""
+    host: Any = None
+    """The cell that waits for it, where that is not the run's."""
+    output: Any = None
+    """Leads what it prints to that cell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
 from romancy_nb.errors import HistoryMismatch
 
-__all__ = ["Call", "History", "Kept", "Key", "Numbered", "Pool", "delivered", "describe"]
+__all__ = ["Call", "History", "Kept", "Key", "Numbered", "Pool", "collect", "delivered", "describe"]
 
 Key = tuple[str, str, str, int]
 """(kind of intent, name, digest of inputs, occurrence)"""
@@ -72,7 +72,7 @@ def describe(kind: str, name: str, place: str, text: str = "") -> str:
     return f"{what} {name}{f' with {shown}' if shown else ''} (call {place})"
 
 
-def _collect(rows: Iterable[Numbered]) -> tuple[dict[str, Call], list[Numbered]]:
+def collect(rows: Iterable[Numbered]) -> tuple[dict[str, Call], list[Numbered]]:
     """Read calls by place and deliveries in order off *rows*."""
     calls: dict[str, Call] = {}
     deliveries: list[Numbered] = []
@@ -125,7 +125,7 @@ class History:
 
     def __init__(self, rows: Sequence[Numbered]) -> None:
         self.start = rows[0][1]
-        self.calls, self.deliveries = _collect(_without_void(rows))
+        self.calls, self.deliveries = collect(_without_void(rows))
         self.knows = bool(self.calls) or rows[-1][1].kind in ev.RUN_ENDS
         self._equal: dict[tuple[str, str, str], list[Call]] | None = None
 
@@ -248,7 +248,7 @@ class Pool:
         self._taken: set[tuple[int, int]] = set()
         self._doubtful: set[Key] = set()
         for age, (run, rows) in enumerate(runs):
-            calls, deliveries = _collect(_without_void(rows))
+            calls, deliveries = collect(_without_void(rows))
             clock = 0
             clocks: dict[int, int] = {}
             for seq, event in deliveries:

@@ -14,12 +14,13 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, ov
 from romancy_nb.core.commands import ActivityCommand, Outcome
 from romancy_nb.core.context import Ambient, ambient
 from romancy_nb.definitions import registry
-from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts, Context, TakesContext
+from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts, CellPort, Context, TakesContext, cell_port
 from romancy_nb.definitions.fingerprint import fingerprint
 from romancy_nb.definitions.options import ActivityOptions, RetryPolicy
 from romancy_nb.definitions.signature import Signature
 from romancy_nb.errors import DefinitionError
 from romancy_nb.payloads.failures import decode_failure
+from romancy_nb.payloads.payload import NULL
 
 __all__ = ["Activity", "Bound", "activity", "as_activity"]
 
@@ -66,6 +67,7 @@ class Activity(Generic[P, R_co]):
         registry.register("activity", self.name, self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        __tracebackhide__ = True
         found = ambient()
         if found is None:
             return cast(R_co, self._plain(args, kwargs))
@@ -87,7 +89,8 @@ class Activity(Generic[P, R_co]):
         found = ambient()
         if found is not None:
             return self._in_async(found, args, kwargs)
-        return self._plain_coroutine(args, kwargs)
+        cell = cell_port() if ACTIVITY.get() is None else None
+        return self._awaited_in_cell(cell, args, kwargs) if cell is not None else self._plain_coroutine(args, kwargs)
 
     @overload
     def sync(self: Activity[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -98,6 +101,9 @@ class Activity(Generic[P, R_co]):
         found = ambient()
         if found is not None:
             return self._in_def(found, args, kwargs)
+        cell = cell_port() if ACTIVITY.get() is None else None
+        if cell is not None:
+            return self._in_cell(cell, args, kwargs)
         result = self._plain(args, kwargs)
         return asyncio.run(cast(Coroutine[Any, Any, Any], result)) if self.signature.is_async else result
 
@@ -121,7 +127,7 @@ class Activity(Generic[P, R_co]):
 
     # -- calls ----------------------------------------------------------
 
-    def _command(self, found: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActivityCommand:
+    def _command(self, code: Callable[[], str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActivityCommand:
         signature = self.signature
         inputs = signature.encode_inputs(signature.validate(signature.bind(args, kwargs)))
         options = self.options
@@ -129,7 +135,7 @@ class Activity(Generic[P, R_co]):
             self.name,
             inputs.digest,
             inputs.payload,
-            lambda: self.code(found),
+            code,
             self,
             options.reuse,
             options.delivery == "at_most_once",
@@ -139,7 +145,7 @@ class Activity(Generic[P, R_co]):
 
     def _in_def(self, found: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         found.check()
-        return self._value(found, found.wait(found.schedule(self._command(found, args, kwargs))))
+        return self._value(found, found.wait(found.schedule(self._command(lambda: self.code(found), args, kwargs))))
 
     def _in_async(self, found: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         call = self._awaited(found, args, kwargs)
@@ -148,24 +154,43 @@ class Activity(Generic[P, R_co]):
 
     async def _awaited(self, found: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         found.check()
-        return self._value(found, await found.schedule(self._command(found, args, kwargs)))
+        return self._value(found, await found.schedule(self._command(lambda: self.code(found), args, kwargs)))
 
-    def _value(self, found: Ambient, outcome: Outcome) -> Any:
+    def _in_cell(self, cell: CellPort, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A step of a durable notebook (R14)."""
+        __tracebackhide__ = True
+        return self._value(None, cell.call(self._command(self._code_now, args, kwargs)))
+
+    async def _awaited_in_cell(self, cell: CellPort, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        __tracebackhide__ = True
+        return self._value(None, await cell.call_async(self._command(self._code_now, args, kwargs)))
+
+    def _code_now(self) -> str:
+        return fingerprint(self.function).digest
+
+    def _value(self, found: Ambient | None, outcome: Outcome) -> Any:
+        __tracebackhide__ = True
         if outcome.ok:
             return self.signature.decode_result(outcome.payload)
-        error = decode_failure(outcome.payload)
+        error = decode_failure(outcome.payload) if outcome.payload is not NULL or outcome.live is None else outcome.live
         if outcome.live is not None:
             error.__traceback__ = outcome.live.__traceback__
-        found.reported.append(error)
+        if found is not None:
+            found.reported.append(error)
         raise error
 
     def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        __tracebackhide__ = True
         _warn_about_threads(self.name)
         facts = ACTIVITY.get()
         if facts is not None:
             if self.signature.takes_context:
                 args = (Context(facts=facts), *args)
             return self.function(*args, **kwargs)
+        cell = cell_port()
+        if cell is not None:
+            called = self._awaited_in_cell if self.signature.is_async else self._in_cell
+            return called(cell, args, kwargs)
         if self.signature.is_async:
             return self._plain_coroutine(args, kwargs)
         facts = ActivityFacts()

@@ -17,19 +17,23 @@ from romancy_nb.core.context import Ambient, ambient
 from romancy_nb.errors import WrongPlace
 
 if TYPE_CHECKING:
+    from romancy_nb.core.commands import ActivityCommand, Outcome
     from romancy_nb.definitions.signature import Inputs
     from romancy_nb.definitions.workflow import Workflow
 
 __all__ = [
     "ACTIVITY",
     "ActivityFacts",
+    "CellPort",
     "Context",
     "Handle",
     "Launcher",
     "Request",
     "TakesContext",
+    "cell_port",
     "context",
     "launcher",
+    "use_cells",
     "use_launcher",
 ]
 
@@ -225,3 +229,29 @@ def launcher() -> Launcher:
     """Return who starts workflows."""
     assert _launcher is not None, "import romancy_nb first"
     return _launcher()
+
+
+class CellPort(Protocol):
+    """The cell of a durable notebook that makes an activity call (R14)."""
+
+    def call(self, command: ActivityCommand) -> Outcome:
+        """Make the call and wait for what it comes to."""
+        ...
+
+    def call_async(self, command: ActivityCommand) -> Coroutine[Any, Any, Outcome]:
+        """The same for ``await``."""
+        ...
+
+
+_cells: Callable[[], CellPort | None] | None = None
+
+
+def use_cells(find: Callable[[], CellPort | None] | None) -> None:
+    """Say how the cell is found that a call outside any workflow belongs to; None: such calls are plain again."""
+    global _cells
+    _cells = find
+
+
+def cell_port() -> CellPort | None:
+    """Return the cell whose step a call made here is, or None: it is the plain function."""
+    return _cells() if _cells is not None else None

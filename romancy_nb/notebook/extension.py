@@ -26,8 +26,9 @@ def load_ipython_extension(shell: Any) -> None:
 
 def unload_ipython_extension(shell: Any) -> None:
     """Remove the magics and the name ``rn``. The journal stays connected: runs go on."""
-    from romancy_nb.notebook import line_form
+    from romancy_nb.notebook import durable, line_form
 
+    durable.close()
     line_form.remove(shell)
     for name in _MAGICS:
         for kind in ("cell", "line"):

@@ -65,6 +65,8 @@ class Calls(Turns):
         # a new generation only where a person chose "execute again": attempts, kernels and edits keep the key (A4)
         generation = str(run.number) if command.name in run.redo else "0"
         identity = "\0".join((run.instance, command.name, command.digest, str(call.occurrence), generation))
+        if call.scope:
+            identity += f"\0{call.scope}"
         key = blake2b(identity.encode(), digest_size=16).hexdigest()
         return ActivityFacts(
             run.instance,
@@ -73,7 +75,7 @@ class Calls(Turns):
             number,
             key,
             report_log=lambda text: log.info("%s %s: %s", run.instance, command.name, text),
-            enter=run.start.output if run.start is not None else None,
+            enter=call.output or (run.start.output if run.start is not None else None),
         )
 
     def _dispatch(self, attempt: Attempt) -> None:
@@ -81,11 +83,12 @@ class Calls(Turns):
         if run is None or run.finished or attempt.place not in run.calls:
             return
         run.executed += 1
-        cell = run.host.put if isinstance(run.host, CellHost) else None
+        waiting = run.calls[attempt.place].host or run.host
+        cell = waiting.put if isinstance(waiting, CellHost) else None
         timeout = attempt.activity.options.timeout
         if timeout is not None and not attempt.activity.signature.is_async:
             self._timers.set((attempt.run, attempt.place, "limit"), now_us() + int(timeout * 1_000_000))
-        self._dispatcher.dispatch(attempt, cell)
+        self._dispatcher.dispatch(attempt, cell, own=run.ledger is not None and timeout is None)
 
     def _attempt_ended(self, item: AttemptEnded) -> None:
         attempt = item.attempt
@@ -115,7 +118,7 @@ class Calls(Turns):
         if item.interrupted or call is None:
             if call is None and not item.interrupted:
                 self.record(run, [endings.late(item)])
-            elif call is not None and attempt.place in run.unwanted:
+            elif call is not None and (attempt.place in run.unwanted or run.ledger is not None):
                 run.calls.pop(attempt.place, None)
             elif call is not None and run.status != "paused":
                 call.fresh = False  # it was interrupted, and the run has been resumed since

@@ -114,13 +114,21 @@ class Dispatcher:
 
     # -- the engine's side ----------------------------------------------------------
 
-    def dispatch(self, attempt: Attempt, cell: Callable[[Callable[[], None]], None] | None = None) -> None:
-        """Take *attempt* for execution. ``flush`` afterwards hands over what runs on the activities' loop."""
+    def dispatch(
+        self, attempt: Attempt, cell: Callable[[Callable[[], None]], None] | None = None, *, own: bool = False
+    ) -> None:
+        """Take *attempt* for execution. ``flush`` afterwards hands over what runs on the activities' loop.
+
+        Args:
+            attempt: what to execute.
+            cell: hands work to the thread of the cell that waits.
+            own: a ``def`` activity without an executor runs in that thread, too.
+        """
         self.flying[attempt.run, attempt.place] = attempt
         executor = attempt.activity.options.executor
         if attempt.activity.signature.is_async:
             self._batch.append(attempt)
-        elif executor == "main" and cell is not None:
+        elif (executor == "main" or (own and executor is None)) and cell is not None:
             cell(lambda: self._execute(attempt))
         elif executor is not None and executor != "main":
             self._on_executor(attempt, executor)

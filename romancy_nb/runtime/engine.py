@@ -26,10 +26,22 @@ from romancy_nb.core import events as ev
 from romancy_nb.errors import JournalBusy, JournalError, RomancyError
 from romancy_nb.journal.protocol import Journal
 from romancy_nb.runtime import endings
-from romancy_nb.runtime.activations import SLOW, Activations
+from romancy_nb.runtime.activations import SLOW
 from romancy_nb.runtime.dispatcher import Attempt
-from romancy_nb.runtime.inbox import Activated, Ask, AttemptEnded, Finished, Interrupt, Paused, Start, Stop
+from romancy_nb.runtime.inbox import (
+    Activated,
+    Ask,
+    AttemptEnded,
+    CellCalls,
+    Finished,
+    Interrupt,
+    Paused,
+    Start,
+    Stop,
+    Withdrawn,
+)
 from romancy_nb.runtime.live import LiveRun
+from romancy_nb.runtime.notebooks import Notebooks
 from romancy_nb.runtime.state import ENGINES
 
 __all__ = ["Engine"]
@@ -44,7 +56,7 @@ PATIENCE = 10.0
 """Seconds that a person's call waits for a journal that is held elsewhere."""
 
 
-class Engine(Activations):
+class Engine(Notebooks):
     """Advances runs against one journal; the top layer: the thread, its inbox, and who holds the journal when.
 
     Args:
@@ -114,8 +126,10 @@ class Engine(Activations):
         while True:
             for item in items:
                 match item:
-                    case Start():
+                    case Start() | CellCalls():
                         item.waiter.tell(Finished(error=error))
+                    case Withdrawn():
+                        item.waiter.tell(None)
                     case Ask():
                         item.reply.put((False, error))
                     case Interrupt():
@@ -234,6 +248,10 @@ class Engine(Activations):
                 self._start(item)
             case Interrupt():
                 self._interrupt(item)
+            case CellCalls():
+                self._cell_calls(item)
+            case Withdrawn():
+                self._withdrawn(item)
             case Ask():
                 self._answer(item)
             case Stop():

@@ -16,6 +16,7 @@ from romancy_nb.payloads.payload import Payload
 
 if TYPE_CHECKING:
     from romancy_nb.core.commands import Report
+    from romancy_nb.core.ledger import Asked
     from romancy_nb.definitions.ambient import Request
     from romancy_nb.runtime.dispatcher import Attempt
     from romancy_nb.runtime.hosts import Host
@@ -25,6 +26,7 @@ __all__ = [
     "Activated",
     "Ask",
     "AttemptEnded",
+    "CellCalls",
     "Finished",
     "Found",
     "Inbox",
@@ -34,6 +36,7 @@ __all__ = [
     "Stop",
     "Tell",
     "Waiter",
+    "Withdrawn",
 ]
 
 
@@ -148,6 +151,27 @@ class Ask:
     work: Callable[[Any], Any]
     reply: SimpleQueue[tuple[bool, Any]]
     since: float = field(default_factory=monotonic)
+
+
+@dataclass(slots=True)
+class CellCalls:
+    """A cell of a durable notebook calls an activity (R14)."""
+
+    instance: str
+    asked: Asked
+    waiter: Waiter
+    host: Host | None
+    output: Callable[[], None] | None
+    since: float = field(default_factory=monotonic)
+    abandoned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Stop was pressed in a cell that waits for these calls."""
+
+    calls: tuple[CellCalls, ...]
+    waiter: Waiter
 
 
 @dataclass(frozen=True, slots=True)

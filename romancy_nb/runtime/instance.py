@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from romancy_nb.clock import monotonic
 from romancy_nb.core import events as ev
+from romancy_nb.core.ledger import NOTEBOOK
 from romancy_nb.core.transitions import ACTIVE
 from romancy_nb.definitions import registry
 from romancy_nb.errors import AwaitInterrupted, InstanceNotFound, RunInterrupted, RunPaused, RunProblem, RunStuck
@@ -279,11 +280,15 @@ def head_of(engine: Engine, instance: str) -> Head:
 def status_of(engine: Engine, instance: str) -> tuple[str, int]:
     """Return status and number of the newest run, as a person reads them."""
     live = engine.newest.get(instance)
+    if live is not None and live.ledger is not None:
+        return "running" if live.calls else "waiting", live.number
     if live is not None and not live.replay_only:
         if live.status == "running" and live.timers and not live.calls and not live.pending and not live.busy:
             return "waiting", live.number
         return live.status, live.number
     head = head_of(engine, instance)
+    if head.workflow == NOTEBOOK:
+        return "waiting", head.number
     if head.status in ACTIVE and not ownership.alive(head.owner, engine.other_engines()):
         return "interrupted", head.number
     return head.status, head.number
@@ -292,6 +297,8 @@ def status_of(engine: Engine, instance: str) -> tuple[str, int]:
 def join(engine: Engine, instance: str, latch: Latch) -> Finished | None:
     """Wait with *latch* for a run that is advanced here; else say how it stands. None: wait."""
     live = engine.newest.get(instance)
+    if live is not None and live.ledger is not None:
+        return Finished(error=_no_result(instance))
     if live is not None and not live.finished and live.status != "paused":
         if latch not in live.waiters:
             live.waiters.append(latch)
@@ -299,6 +306,8 @@ def join(engine: Engine, instance: str, latch: Latch) -> Finished | None:
     if live is not None and live.trouble is not None:
         return Finished(error=live.trouble)
     head = head_of(engine, instance)
+    if head.workflow == NOTEBOOK:
+        return Finished(error=_no_result(instance))
     outcome = TakeUp(engine).outcome(head.run)
     if outcome is not None:
         return outcome
@@ -320,6 +329,10 @@ def join(engine: Engine, instance: str, latch: Latch) -> Finished | None:
     else:
         problem = RunProblem(f"Instance {instance} is {head.status}.")
     return Finished(error=problem)
+
+
+def _no_result(instance: str) -> RunProblem:
+    return RunProblem(f"Instance {instance} is a notebook: its cells have results, and it has none. See .steps().")
 
 
 def _why_paused(engine: Engine, head: Head) -> BaseException | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from romancy_nb.clock import monotonic
+from romancy_nb.core.ledger import NOTEBOOK
 from romancy_nb.core.transitions import ACTIVE, STATUSES
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.ambient import Request
@@ -228,6 +229,8 @@ def start(
 def resume(engine: Engine, instance_id: str) -> Found:
     """Take a run up again in the background."""
     head = engine.ask(lambda engine: head_of(engine, instance_id))
+    if head.workflow == NOTEBOOK:
+        raise RunProblem(f"Instance {instance_id} is a notebook: run its cells, and they go on with what is recorded.")
     workflow = registry.find("workflow", head.workflow)
     if workflow is None:
         raise RunProblem(

@@ -12,6 +12,7 @@ from romancy_nb.payloads.payload import Payload
 
 if TYPE_CHECKING:
     from romancy_nb.core.activation import Execution
+    from romancy_nb.core.ledger import Ledger
     from romancy_nb.core.replay import Numbered, Pool
     from romancy_nb.definitions.workflow import Workflow
     from romancy_nb.runtime.hosts import Host
@@ -89,6 +90,10 @@ class LiveRun:
     """Places of calls that the code cancelled and that have not settled."""
     trouble: BaseException | None = None
     """Why it was put down when its rows could not be written."""
+    ledger: Ledger | None = None
+    """A notebook's run has no code of its own; this finds and answers its calls (R14)."""
+    asking: dict[str, list[Waiter]] = field(default_factory=dict)
+    """Who waits for a notebook's call, by its place."""
     unsaved: list[Event] = field(default_factory=list)
     """Outcomes that could not be written yet (X5)."""
 

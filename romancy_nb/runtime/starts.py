@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from romancy_nb.definitions.ambient import Request
     from romancy_nb.runtime.inbox import Start
 
-__all__ = ["check_inputs", "derived_id", "line_for", "new_id", "new_run_key", "refusal", "started_event"]
+__all__ = ["check_inputs", "derived_id", "line_for", "new_id", "new_run_key", "refusal", "started_event", "versions"]
 
 _last_key = 0
 
@@ -69,7 +69,7 @@ def started_event(
         "clock": before.get("clock", now),
         "owner": owner,
         "epoch": 1,
-        "versions": _versions(),
+        "versions": versions(),
         "reads": start.reads,
         **request.facts,
     }
@@ -96,7 +96,7 @@ def started_event(
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions of Python and of the packages in play (C6): those that are imported and known to matter."""
     found = {"python": platform.python_version()}
     for name in ("romancy_nb", "pydantic", "numpy", "pandas", "pydantic_ai", "openai", "anthropic"):

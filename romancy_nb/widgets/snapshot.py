@@ -156,7 +156,11 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
     live = status == "running" and alive
     ended = last.kind in ev.RUN_ENDS
     steps = tuple(read_steps(rows, live=live, ended=ended, executed_since=executed_since))
-    status = _shown_status(status, live, steps)
+    if facts.get("kind") == "notebook":  # it has no end; between cells it waits
+        live = live and any(step.status in {"running", "waiting"} for step in steps)
+        status = "running" if live else "waiting"
+    else:
+        status = _shown_status(status, live, steps)
     recorded = max(row.event.at for row in rows)
     return Snapshot(
         version=VERSION,
@@ -165,7 +169,7 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
         number=int(facts.get("number", 1)),
         reason=clip(str(facts.get("reason", ""))),
         status=status,
-        words=_WORDS.get(status, status),
+        words="between cells" if facts.get("kind") == "notebook" and not live else _WORDS.get(status, status),
         hint=_HINTS.get(status, ""),
         problem=_problem(last, status),
         notebook=clip(str(facts["notebook"])) if facts.get("notebook") else None,
