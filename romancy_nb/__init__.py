@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from romancy_nb.notebook.durable import durable_notebook, fresh
     from romancy_nb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from romancy_nb.payloads.codec import register_codec
-    from romancy_nb.runtime.launch import connect, disconnect, instance, instances, sql, start
+    from romancy_nb.runtime.launch import connect, disconnect, forget, instance, instances, sql, start
 
 __version__ = "0.1.0"
 
@@ -44,6 +44,7 @@ __all__ = [
     "context",
     "disconnect",
     "durable_notebook",
+    "forget",
     "fresh",
     "gather",
     "instance",
@@ -66,6 +67,7 @@ _LATER = {
     "connect": "romancy_nb.runtime.launch",
     "disconnect": "romancy_nb.runtime.launch",
     "durable_notebook": "romancy_nb.notebook.durable",
+    "forget": "romancy_nb.runtime.launch",
     "fresh": "romancy_nb.notebook.durable",
     "instance": "romancy_nb.runtime.launch",
     "instances": "romancy_nb.runtime.launch",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FILE", "FOLDER", "VARIABLE", "Location", "find_journal"]
+__all__ = ["FILE", "FOLDER", "VARIABLE", "Location", "find_journal", "thrown_away"]
 
 VARIABLE: Final = "ROMANCY_JOURNAL"
 FOLDER: Final = ".romancy"
@@ -70,3 +70,47 @@ def _searched(here: Path) -> list[Path]:
         if (folder / ".git").exists():
             return above
     return [here]
+
+
+_IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
+
+
+def thrown_away(path: Path, env: Mapping[str, str], mounts: str | None = None) -> str | None:
+    """Return what is known to throw the disk under *path* away, with what to do; None where nothing is known.
+
+    Args:
+        path: of the journal.
+        env: the process's environment.
+        mounts: the text of ``/proc/mounts``; read here unless given.
+    """
+    place = str(path)
+    if "COLAB_RELEASE_TAG" in env and not place.startswith("/content/drive/"):
+        return (
+            "Colab throws this disk away with the machine. To keep the journal: from google.colab import drive; "
+            "drive.mount('/content/drive'); rn.connect('/content/drive/MyDrive/journal.duckdb')."
+        )
+    if "BINDER_SERVICE_HOST" in env or "BINDER_LAUNCH_HOST" in env:
+        return "Binder throws this disk away with the session: download the journal before you leave."
+    if env.get("KAGGLE_KERNEL_RUN_TYPE") and not place.startswith("/kaggle/working"):
+        return "Kaggle keeps only /kaggle/working: rn.connect('/kaggle/working/journal.duckdb')."
+    if _file_system(path, mounts) in _IN_MEMORY:
+        return "This folder is in memory and gone after a restart: rn.connect('a/path/on/disk.duckdb')."
+    return None
+
+
+def _file_system(path: Path, mounts: str | None) -> str:
+    """The kind of file system that *path* is on, where Linux tells."""
+    if mounts is None:
+        try:
+            mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = fields[1].replace("\\040", " ")
+        if len(point) >= len(best) and path.is_relative_to(point):
+            best, kind = point, fields[2]
+    return kind

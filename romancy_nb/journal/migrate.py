@@ -35,6 +35,7 @@ __all__ = [
     "explain",
     "latest",
     "prepare_folder",
+    "put_in_place",
 ]
 
 CONFIG: Final[dict[str, Any]] = {
@@ -120,13 +121,18 @@ def create(path: Path) -> None:
             orphan.replace(f"{orphan}.orphan")
         with duckdb.connect(str(fresh), config=CONFIG) as connection:
             apply_migrations(connection, path, None)
-        fresh.replace(path)
-        _sync_folder(path.parent)
+        put_in_place(fresh, path)
     except OSError as error:
         raise _unwritable(path, f"{error.strerror or error}") from error
     except duckdb.Error as error:
         fresh.unlink(missing_ok=True)
         raise explain(error, path) from error
+
+
+def put_in_place(fresh: Path, path: Path) -> None:
+    """Rename *fresh* to *path*, durably."""
+    fresh.replace(path)
+    _sync_folder(path.parent)
 
 
 def apply_migrations(connection: duckdb.DuckDBPyConnection, path: Path, stop_at: int | None = None) -> None:

@@ -17,14 +17,14 @@ import sys
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy_nb import clock
 from romancy_nb.errors import JournalDamaged, JournalError, NotJournalable, RomancyError
-from romancy_nb.journal import migrate, rows, sql
+from romancy_nb.journal import forgetting, migrate, rows, sql
 from romancy_nb.journal.heads import HeadIndex
 from romancy_nb.journal.locking import FileLock
 from romancy_nb.journal.protocol import Batch, Head, Row, Table
@@ -175,6 +175,26 @@ class DuckDBJournal:
     def committed(self, turn: int) -> bool:
         """Did the batch with this turn number get in?"""
         return bool(self._ask("turn", (str(turn),)))
+
+    def forget(self, runs: Collection[int], at: int) -> int:
+        """Take the payloads of *runs* out and give their space back; return how many bytes the file shrank by.
+
+        Raises:
+            JournalUnwritable, JournalDamaged, JournalError: it could not be done; the journal is as it was.
+        """
+        self._use()
+        connection = self._connection
+        assert connection is not None
+        before = self._path.stat().st_size
+        try:
+            forgetting.forget(connection, runs, at)
+            self._drop()
+            fresh = forgetting.compact(self._path, migrate.CONFIG)
+            migrate.put_in_place(fresh, self._path)
+        except Exception as error:
+            self._drop()
+            raise migrate.explain(error, self._path, "forgetting") from error
+        return before - self._path.stat().st_size
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

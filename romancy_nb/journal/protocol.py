@@ -9,7 +9,7 @@ Implementations are used from one thread, the engine's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -118,6 +118,9 @@ class Journal(Protocol):
 
     def committed(self, turn: int) -> bool:
         """Did the batch with this turn number get in?"""
+
+    def forget(self, runs: Collection[int], at: int) -> int:
+        """Take the payloads of *runs* (keys) out for good; return how many bytes that gave back (D5)."""
 
     def heads(self, instances: Sequence[str]) -> dict[str, Head]:
         """The newest run of each of *instances* that exists."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 from typing import Any
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
@@ -41,6 +43,7 @@ def unload_ipython_extension(shell: Any) -> None:
 def _greet() -> None:
     """Print the journal's path in full, what it holds and which runs wait for somebody (D4, R15)."""
     from romancy_nb.errors import RomancyError
+    from romancy_nb.journal.locate import thrown_away
     from romancy_nb.runtime import launch
     from romancy_nb.runtime.instance import Instance
 
@@ -53,6 +56,8 @@ def _greet() -> None:
     except RomancyError as error:
         print(f"romancy_nb is loaded, but its journal cannot be opened. {error}")
         return
+    if (lost := thrown_away(Path(where.path), os.environ)) is not None:
+        print(f"romancy_nb: {lost}")
     if where.new and not count:
         print(f"romancy_nb: journal {where.path} (new)")
         return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
-__all__ = ["cell_id", "notebook_path", "shell"]
+__all__ = ["cell_id", "folder", "notebook_path", "shell"]
 
 
 def shell() -> Any:
@@ -27,8 +28,14 @@ def notebook_path() -> str | None:
         os.environ.get("JPY_SESSION_NAME"),
     ):
         if isinstance(found, str) and found.endswith(".ipynb"):
-            return found
+            return str(folder() / found)  # a relative path is meant from where the kernel began
     return None
+
+
+def folder() -> Path:
+    """Return the folder that the kernel began in, whatever ``%cd`` did since (D4)."""
+    began = getattr(shell(), "starting_dir", None)
+    return Path(began) if isinstance(began, str) and Path(began).is_dir() else Path.cwd()
 
 
 def cell_id() -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from romancy_nb.notebook import identity
@@ -37,6 +38,9 @@ class Card:
 
     def provenance(self) -> tuple[str | None, str | None]:
         return identity.notebook_path(), identity.cell_id()
+
+    def folder(self) -> Path | None:
+        return identity.folder()
 
     def output(self) -> Callable[[], None] | None:
         """Threads and loops of ours print into the calling cell, not into the one that runs by then (N4).

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from romancy_nb.errors import CannotRestore, NotJournalable
 from romancy_nb.payloads.canonical import digest as _digest
-from romancy_nb.payloads.payload import Payload
+from romancy_nb.payloads.payload import Payload, is_forgotten
 from romancy_nb.payloads.plans import ANYTHING, plan_for
 from romancy_nb.payloads.registry import Codec, PickleCodec, register_class, register_codec
 from romancy_nb.payloads.text import NotText, deep_recursion, dumps, is_plain, loads
@@ -123,6 +123,8 @@ def _read(payload: Payload, plan: Plan) -> Any:
     document = loads(text)
     if plan is ANYTHING and '"$' not in text:
         return document
+    if is_forgotten(text):
+        raise Lost("it was forgotten on request (rn.forget)")
     return plan.read(document, Reader(payload.parts))
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from romancy_nb.errors import ActivityError, CannotRestore
 from romancy_nb.payloads import registry
-from romancy_nb.payloads.payload import Payload
+from romancy_nb.payloads.payload import Payload, is_forgotten
 from romancy_nb.payloads.text import NotText, deep_recursion, dumps, loads
 from romancy_nb.payloads.tree import Reader, Unkept, Writer, type_name
 
@@ -84,6 +84,8 @@ def decode_failure(payload: Payload) -> BaseException:
 
         decode_failure(encode_failure(KeyError("a")))  # KeyError('a')
     """
+    if is_forgotten(payload.text):
+        raise CannotRestore("This error was forgotten on request (rn.forget).")
     try:
         document = loads(payload.text)
         if type(document) is not dict or not isinstance(document.get("type"), str):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from romancy_nb.errors import CannotRestore
 from romancy_nb.payloads.codec import ANY, decode, encode
-from romancy_nb.payloads.payload import Part, Payload
+from romancy_nb.payloads.payload import Part, Payload, is_forgotten
 from romancy_nb.payloads.text import dumps, loads
 
 __all__ = ["decode_fields", "encode_fields"]
@@ -69,6 +69,8 @@ def decode_fields(
     Raises:
         CannotRestore: a value does not fit its annotation any more, or this is no such payload.
     """
+    if is_forgotten(payload.text):
+        raise CannotRestore(f"The journaled call of {what} was forgotten on request (rn.forget).")
     values = loads(payload.text)
     if type(values) is not dict:
         raise CannotRestore(f"The journaled call of {what} is no JSON object: {payload.text[:60]}")

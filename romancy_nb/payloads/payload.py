@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-__all__ = ["NULL", "Part", "Payload", "content_digest", "document"]
+__all__ = ["FORGOTTEN", "NULL", "Part", "Payload", "content_digest", "document", "is_forgotten"]
+
+FORGOTTEN: Final = "$forgotten"
+"""``{"$forgotten": "<digest>"}`` stands where a payload was that somebody had removed (D5)."""
 
 _readable = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -32,6 +35,11 @@ def document(plain: Any) -> str:
 def content_digest(data: bytes) -> str:
     """Return the content digest of *data*: 32 hexadecimal digits (BLAKE2b, 16 bytes)."""
     return blake2b(data, digest_size=16).hexdigest()
+
+
+def is_forgotten(text: str) -> bool:
+    """Return whether *text* stands for a payload that was removed."""
+    return text.startswith('{"$forgotten":')
 
 
 @dataclass(frozen=True, slots=True)

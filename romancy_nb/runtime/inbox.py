@@ -111,6 +111,12 @@ class Start:
     """The instance, while another process advances it."""
     abandoned: bool = False
     """Who made the call does not wait for it any more, and it has not begun."""
+    whose: str | None = None
+    """The notebook that the record is of, where that is another one (R12)."""
+    forgot: bool = False
+    """What the instance had recorded was removed (D5)."""
+    apart: str | None = None
+    """The notebook that has the instance of this call, with other code: this call has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)

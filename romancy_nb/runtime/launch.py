@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from romancy_nb.clock import monotonic
+from romancy_nb.clock import monotonic, now_us
 from romancy_nb.core.ledger import NOTEBOOK
 from romancy_nb.core.transitions import ACTIVE, STATUSES
 from romancy_nb.definitions import registry
@@ -34,6 +34,7 @@ __all__ = [
     "connect",
     "current",
     "disconnect",
+    "forget",
     "instance",
     "instances",
     "location",
@@ -67,8 +68,9 @@ def connect(url: str | Path | None = None, *, namespace: str | None = None, adop
     global _current, _location
     if url is not None and str(url).startswith(("postgres://", "postgresql://")):
         raise JournalError("A shared PostgreSQL journal is not part of this version. Use a path, or leave it out.")
-    path, _ = observer().provenance()
-    where = _at(url) if url is not None else find_journal(Path(path).parent if path else None, os.environ)
+    told = observer()
+    path, _ = told.provenance()
+    where = _at(url) if url is not None else find_journal(Path(path).parent if path else told.folder(), os.environ)
     with _lock:
         if _current is not None and not _current.stopped:
             if _location is not None and _location.path == where.path and namespace in (None, _current.namespace):
@@ -224,6 +226,41 @@ def start(
         )
     found: Instance[Any] = workflow.start(*args, instance_id=instance_id, new=new, redo=redo, **kwargs)
     return found
+
+
+def forget(found: str | Instance[Any]) -> int:
+    """Remove what an instance recorded: inputs, results, errors, and give the space back (D5).
+
+    Its events stay, with names, times and digests, and say "forgotten". The same call executes everything anew.
+
+    Args:
+        found: the instance or its id.
+
+    Returns:
+        How many bytes the journal's file shrank by.
+
+    Raises:
+        InstanceNotFound: the journal has none.
+        RunProblem: it is running, here or in another process.
+
+    Example:
+        >>> rn.forget("order-7")  # doctest: +SKIP
+        262144
+    """
+    instance_id = found if isinstance(found, str) else found.id
+    return int(current().ask(lambda engine: _forget(engine, instance_id), timeout=None))
+
+
+def _forget(engine: Engine, instance_id: str) -> int:
+    head = head_of(engine, instance_id)
+    live = engine.newest.get(instance_id)
+    status = status_of(engine, instance_id)[0]
+    if (status in ACTIVE and head.workflow != NOTEBOOK) or (live is not None and live.calls):
+        raise RunProblem(f"Instance {instance_id} is {status}. Stop it, or wait until it has ended, then forget it.")
+    if live is not None:
+        engine.put_down(live)
+        engine.forget(live)
+    return engine.journal.forget([each.run for each in engine.journal.runs(instance_id)], now_us())
 
 
 def resume(engine: Engine, instance_id: str) -> Found:

@@ -59,7 +59,7 @@ class Notebooks(Activations):
             self._may_open(head, name)
         if live is not None:
             self.forget(live)
-        if head is None or fresh:
+        if head is None or fresh or self._is_forgotten(head):
             self._begin(instance, path, head)
         else:
             self._reopen(head)
@@ -76,6 +76,9 @@ class Notebooks(Activations):
                 f"Notebook {name} is open in {ownership.describe(head.owner)}. Shut that kernel down first, or give this "
                 "notebook a NAME of its own: %romancy notebook NAME."
             )
+
+    def _is_forgotten(self, head: Head) -> bool:
+        return starts.is_forgotten([(row.seq, row.event) for row in self.journal.load(head.run, parts=False)[:1]])
 
     def _begin(self, instance: str, path: str | None, head: Head | None) -> None:
         now = now_us()

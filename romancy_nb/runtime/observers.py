@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class Observer(Protocol):
     def provenance(self) -> tuple[str | None, str | None]:
         """Path of the notebook and id of the cell that make the call, where known."""
 
+    def folder(self) -> Path | None:
+        """The folder in which the work began; None: the working directory."""
+        ...
+
     def output(self) -> Callable[[], None] | None:
         """Return what leads the prints of the context it is called in to where this call is made; None: no need to."""
         ...
@@ -64,6 +69,9 @@ class Console:
 
     def provenance(self) -> tuple[str | None, str | None]:
         return None, None
+
+    def folder(self) -> Path | None:
+        return None
 
     def output(self) -> Callable[[], None] | None:
         return None

@@ -18,10 +18,25 @@ from romancy_nb.journal.protocol import Head
 from romancy_nb.runtime import ownership
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy_nb.core.replay import Numbered
     from romancy_nb.definitions.ambient import Request
     from romancy_nb.runtime.inbox import Start
 
-__all__ = ["check_inputs", "derived_id", "line_for", "new_id", "new_run_key", "refusal", "started_event", "versions"]
+__all__ = [
+    "check_inputs",
+    "derived_id",
+    "is_forgotten",
+    "line_for",
+    "new_id",
+    "new_run_key",
+    "other_notebook",
+    "refusal",
+    "salted_id",
+    "started_event",
+    "versions",
+]
 
 _last_key = 0
 
@@ -35,6 +50,23 @@ def derived_id(request: Request, namespace: str) -> str:
 def new_id(request: Request, namespace: str) -> str:
     """Return the id of another instance of the same call (``new=``)."""
     return f"{derived_id(request, namespace)}-{token_hex(3)}"
+
+
+def salted_id(instance: str, notebook: str) -> str:
+    """Return the id of *notebook*'s own instance of a call whose derived id another notebook has (R12)."""
+    return f"{instance}-{blake2b(str(notebook).encode(), digest_size=3).hexdigest()}"
+
+
+def other_notebook(head: Head, start: Start) -> str | None:
+    """Return the notebook that the run was started from, when that is another one than the call's."""
+    if head.notebook is None or start.notebook is None or head.notebook == start.notebook:
+        return None
+    return head.notebook
+
+
+def is_forgotten(rows: Sequence[Numbered]) -> bool:
+    """Were the payloads of this history removed (D5)?"""
+    return bool((rows[0][1].meta or {}).get("forgotten"))
 
 
 def new_run_key(now: int) -> int:
@@ -81,6 +113,8 @@ def started_event(
         meta["redo"] = sorted(redo)
     if start.cell:
         meta["cell"] = start.cell
+    if start.apart:
+        meta["apart_from"] = start.apart
     if request.site:
         meta["site"] = request.site
     return Event(
@@ -143,6 +177,15 @@ def line_for(
     action: Action, head: Head | None, start: Start, instance: str, old_reads: dict[str, str] | None = None
 ) -> str:
     """Return the line that tells a person what the call does, how old the record is and how to run anew (R11)."""
+    line = _line_for(action, head, start, instance, old_reads)
+    if start.whose is not None:
+        line += f" The record is of {start.whose}."
+    if start.apart is not None and (head is None or action is Action.START):
+        line += f" {start.apart} has an instance of this call with other code, so this notebook has one of its own."
+    return line
+
+
+def _line_for(action: Action, head: Head | None, start: Start, instance: str, old_reads: dict[str, str] | None) -> str:
     name, short = (
         start.request.workflow.name,
         f"id …{instance[-4:]}" if start.request.instance_id is None else f"id {instance}",
@@ -164,6 +207,8 @@ def line_for(
     if action is Action.RETRY:
         return f"Resumed the run that failed {when} {who}: the failed activity is executed again. {anew}"
     if action is Action.NEW_RUN:
+        if start.forgot:
+            return f"Run {head.number + 1} {who}. What was recorded was forgotten, so everything is executed."
         why = f": {cause}" if cause else ""
         return f"Run {head.number + 1} {who}{why}. Unchanged results of {when} are reused, the rest is executed. {anew}"
     owner = ownership.describe(head.owner)

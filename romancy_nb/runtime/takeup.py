@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -34,16 +35,19 @@ class TakeUp:
         """Find the instance of *start*, decide what its call does, and do it."""
         engine, request = self._engine, start.request
         instance = request.instance_id or self._instance(start)
-        live = engine.newest.get(instance)
-        if live is not None and not live.finished and live.status != "paused":
-            self._attach(start, live)
+        if self._attached(start, instance):
             return
-        if live is not None and live.unsaved:
-            engine.save(live)
         head = engine.journal.heads([instance]).get(instance)
+        if head is not None and self._is_anothers(start, head):
+            instance = starts.salted_id(instance, str(start.notebook))
+            if self._attached(start, instance):
+                return
+            head = engine.journal.heads([instance]).get(instance)
         if head is not None and (head.digest != request.inputs.digest or head.workflow != request.workflow.name):
             first = engine.journal.load(head.run, parts=False)[0].event
             starts.check_inputs(start, head, first.payload.text if first.payload else "")
+        if head is not None:
+            start.whose = starts.other_notebook(head, start)
         edited = head is not None and head.code != start.code
         owner = self._owner(head) if head is not None else "nobody"
         action = decide(head.status if head is not None else None, edited, owner)
@@ -84,6 +88,26 @@ class TakeUp:
                 return max(mine, key=lambda head: head.started).instance
         return starts.new_id(request, namespace)
 
+    def _attached(self, start: Start, instance: str) -> bool:
+        """Wait with the others when the instance is advanced here already."""
+        live = self._engine.newest.get(instance)
+        if live is not None and not live.finished and live.status != "paused":
+            self._attach(start, live)
+            return True
+        if live is not None and live.unsaved:
+            self._engine.save(live)
+        return False
+
+    def _is_anothers(self, start: Start, head: Head) -> bool:
+        """Has another notebook, which still exists, this instance with other code? Then the call gets its own (R12)."""
+        if start.request.instance_id is not None or start.notebook is None or head.code == start.code:
+            return False
+        other = starts.other_notebook(head, start)
+        if other is None or not os.path.isfile(other):  # noqa: PTH113
+            return False
+        start.apart = other
+        return True
+
     def _owner(self, head: Head) -> Owner:
         if head.status not in ACTIVE:
             return "nobody"
@@ -112,7 +136,9 @@ class TakeUp:
             histories = [(h.run, self._load(h.run)) for h in reversed(engine.journal.runs(instance))]
             earlier, number = histories[-1][1][0][1], head.number + 1
             redo = _redo(start.request.redo, histories)
-            pool = Pool([(key, [(s, e) for s, e in rows if e.name not in redo]) for key, rows in histories])
+            kept = [each for each in histories if not starts.is_forgotten(each[1])]
+            start.forgot = not kept
+            pool = Pool([(key, [(s, e) for s, e in rows if e.name not in redo]) for key, rows in kept])
             old_reads = dict((histories[0][1][0][1].meta or {}).get("reads", {}))
         else:
             old_reads = None
@@ -127,6 +153,8 @@ class TakeUp:
 
     def _replay(self, start: Start, head: Head) -> None:
         rows = self._load(head.run)
+        if self._forgotten(start, head, rows):
+            return
         run = self._live(start, head.run, head.instance, head.number, head)
         run.replay_only = True
         end = rows[-1][1]
@@ -139,6 +167,8 @@ class TakeUp:
         self, start: Start, head: Head, action: Action, void_from: int | None = None, doubt: bool = False
     ) -> None:
         rows = self._load(head.run)
+        if self._forgotten(start, head, rows):
+            return
         now = now_us()
         run = self._live(start, head.run, head.instance, head.number, head)
         run.epoch = head.epoch + 1
@@ -161,6 +191,13 @@ class TakeUp:
         else:
             failed = next(event for seq, event in rows if seq == point)
             self._resume(start, head, Action.RETRY, point, doubt=endings.is_doubt(failed))
+
+    def _forgotten(self, start: Start, head: Head, rows: list[Numbered]) -> bool:
+        """What the run recorded was removed: the call begins anew (D5)."""
+        if not starts.is_forgotten(rows):
+            return False
+        self._new_run(start, head.instance, head, "forgotten", Action.NEW_RUN)
+        return True
 
     def rebuild(self, run: LiveRun, host: Host) -> None:
         """Build a live run anew from its history on another host."""
@@ -199,7 +236,9 @@ class TakeUp:
             return None
         heads = [head for head in self._engine.journal.runs(run.instance) if head.number < run.number]
         redo = set((started.meta or {}).get("redo", ()))
-        return Pool([(h.run, [(s, e) for s, e in self._load(h.run) if e.name not in redo]) for h in reversed(heads)])
+        histories = [(h.run, self._load(h.run)) for h in reversed(heads)]
+        kept = [each for each in histories if not starts.is_forgotten(each[1])]
+        return Pool([(key, [(s, e) for s, e in rows if e.name not in redo]) for key, rows in kept])
 
     def _load(self, key: int) -> list[Numbered]:
         return [(row.seq, row.event) for row in self._engine.journal.load(key)]

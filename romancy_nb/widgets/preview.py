@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from romancy_nb.payloads.payload import Part, Payload
+from romancy_nb.payloads.payload import Part, Payload, is_forgotten
 from romancy_nb.words import clip
 
 __all__ = ["LIMIT", "failure", "inputs", "value"]
@@ -29,6 +29,8 @@ def value(payload: Payload | None, limit: int = LIMIT) -> str:
     """Return a preview of one value."""
     if payload is None:
         return ""
+    if is_forgotten(payload.text):
+        return "forgotten"
     document = _parse(payload.text)
     if document is _UNREAD:
         return _raw(payload.text, limit)
@@ -39,6 +41,8 @@ def inputs(payload: Payload | None, limit: int = LIMIT) -> str:
     """Return a preview of a call's inputs, as they would stand between its parentheses."""
     if payload is None:
         return ""
+    if is_forgotten(payload.text):
+        return "forgotten"
     document = _parse(payload.text)
     if document is _UNREAD:
         return _raw(payload.text, limit)
@@ -53,6 +57,8 @@ def failure(payload: Payload | None, limit: int = LIMIT) -> str:
     """Return a preview of an error: ``ValueError: no such item``."""
     if payload is None:
         return ""
+    if is_forgotten(payload.text):
+        return "forgotten"
     document = _parse(payload.text)
     if isinstance(document, dict) and len(document) == 1:
         inner = next(iter(document.values()))

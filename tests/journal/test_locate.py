@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from romancy_nb.journal.locate import find_journal
+from romancy_nb.journal.locate import find_journal, thrown_away
 
 
 def test_the_variable_wins_over_everything(tmp_path: Path) -> None:
@@ -57,3 +57,22 @@ def test_without_a_notebook_the_working_directory_counts(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert find_journal(None, {"ROMANCY_JOURNAL": "  "}).path == tmp_path / ".romancy" / "journal.duckdb"
     assert not (tmp_path / ".romancy").exists()
+
+
+@pytest.mark.parametrize(
+    ("env", "path", "mounts", "said"),
+    [
+        ({"COLAB_RELEASE_TAG": "1"}, "/content/.romancy/journal.duckdb", "", "drive.mount"),
+        ({"COLAB_RELEASE_TAG": "1"}, "/content/drive/MyDrive/journal.duckdb", "", None),
+        ({"BINDER_SERVICE_HOST": "1"}, "/home/jovyan/x", "", "download the journal"),
+        ({"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}, "/tmp/x", "", "/kaggle/working"),
+        ({"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}, "/kaggle/working/x", "", None),
+        ({}, "/dev/shm/a/x", "d / ext4 rw 0 0\nt /dev/shm tmpfs rw 0 0", "in memory"),
+        ({}, "/data/x", "d / ext4 rw 0 0\nt /dev/shm tmpfs rw 0 0", None),
+    ],
+)
+def test_a_disk_that_is_thrown_away_is_named_with_the_remedy(
+    env: dict[str, str], path: str, mounts: str, said: str | None
+) -> None:
+    found = thrown_away(Path(path), env, mounts)
+    assert (found is None) if said is None else (found is not None and said in found)
