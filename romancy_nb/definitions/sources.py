@@ -87,6 +87,17 @@ class _Text:
         return any(_same(each, code) for each in self._codes.get((code.co_firstlineno, code.co_name), ()))
 
 
+def _compiles_alone(node: Definition, code: CodeType) -> bool:
+    """Return whether *node* gives *code* when nothing stands around it: marimo runs cells of a file as modules."""
+    if isinstance(node, ast.Lambda):
+        return False
+    try:
+        module = compile(ast.Module([node], []), code.co_filename, "exec", flags=_FLAGS, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    return any(isinstance(each, CodeType) and _same(each, code) for each in module.co_consts)
+
+
 def _parameters(node: Definition) -> tuple[int, int, bool, bool]:
     args = node.args
     return len(args.posonlyargs) + len(args.args), len(args.kwonlyargs), args.vararg is not None, args.kwarg is not None
@@ -145,7 +156,7 @@ def definition_of(code: CodeType, namespace: dict[str, Any]) -> Definition | Non
     for text in texts:
         node = text.find(code)
         if node is not None:
-            if text.compiles_to(code):
+            if text.compiles_to(code) or _compiles_alone(node, code):
                 return node
             found = node
     rewritten = any(name.startswith("@py") for name in (*code.co_names, *code.co_varnames))  # pytest's assert
