@@ -6,24 +6,35 @@ the same name is remembered, because journals know names only and a person may w
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from romancy_nb.errors import DefinitionError
 
-__all__ = ["Kind", "defined_in", "find", "name_of", "names", "register"]
+__all__ = ["Kind", "defined_in", "find", "name_of", "names", "register", "take_redefined"]
 
 Kind = Literal["activity", "workflow", "compensation"]
 
 _defined: dict[tuple[str, str], dict[str, Any]] = {}
 """(kind, name) -> module -> definition; the latest is the last."""
+_redefined: dict[str, None] = {}
+_MOST: Final = 100  # where nobody asks
 
 
 def register(kind: Kind, name: str, definition: Any) -> None:
     """Make *definition* the one that *name* stands for."""
     found = _defined.setdefault((kind, name), {})
+    if found and kind == "workflow" and len(_redefined) < _MOST:
+        _redefined[name] = None
     module = str(getattr(definition, "__module__", "") or "")
     found.pop(module, None)
     found[module] = definition
+
+
+def take_redefined() -> list[str]:
+    """Return the names of workflows that were defined again since this was last asked."""
+    found = list(_redefined)
+    _redefined.clear()
+    return found
 
 
 def find(kind: Kind, name: str) -> Any | None:

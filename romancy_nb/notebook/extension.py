@@ -15,12 +15,14 @@ _MAGICS = ("romancy_activity", "romancy_workflow")
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics and say where the journal is and what it holds. Loading twice is harmless."""
     import romancy_nb
-    from romancy_nb.notebook import line_form
+    from romancy_nb.notebook import edits, line_form
     from romancy_nb.notebook.magics import RomancyMagics
 
     romancy_nb._wire()
     shell.register_magics(RomancyMagics)
     line_form.install(shell)
+    _unwatch(shell)
+    shell.events.register("post_run_cell", edits.after_cell)
     if shell.user_ns.setdefault("rn", romancy_nb) is romancy_nb:
         shell.user_ns_hidden["rn"] = romancy_nb
     _greet()
@@ -32,12 +34,20 @@ def unload_ipython_extension(shell: Any) -> None:
 
     durable.close()
     line_form.remove(shell)
+    _unwatch(shell)
     for name in _MAGICS:
         for kind in ("cell", "line"):
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop("RomancyMagics", None)
     if shell.user_ns_hidden.pop("rn", None) is shell.user_ns.get("rn"):
         shell.user_ns.pop("rn", None)
+
+
+def _unwatch(shell: Any) -> None:
+    """Look at no cell any more."""
+    for callback in list(shell.events.callbacks["post_run_cell"]):
+        if getattr(callback, "__module__", "") == "romancy_nb.notebook.edits":
+            shell.events.unregister("post_run_cell", callback)
 
 
 def _greet() -> None:

@@ -32,6 +32,7 @@ from romancy_nb.runtime.tracebacks import throw
 __all__ = [
     "EngineLauncher",
     "connect",
+    "connected",
     "current",
     "disconnect",
     "forget",
@@ -130,6 +131,11 @@ def current() -> Engine:
         connect()
     assert _current is not None
     return _current
+
+
+def connected() -> Engine | None:
+    """Return the engine of the current journal, or None when none is connected."""
+    return _current if _current is not None and not _current.stopped else None
 
 
 def location() -> Location:

@@ -64,7 +64,7 @@ def test_without_a_notebook_the_working_directory_counts(tmp_path: Path, monkeyp
     [
         ({"COLAB_RELEASE_TAG": "1"}, "/content/.romancy/journal.duckdb", "", "drive.mount"),
         ({"COLAB_RELEASE_TAG": "1"}, "/content/drive/MyDrive/journal.duckdb", "", None),
-        ({"BINDER_SERVICE_HOST": "1"}, "/home/jovyan/x", "", "download the journal"),
+        ({"BINDER_SERVICE_HOST": "1"}, "/srv/book/x", "", "download the journal"),
         ({"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}, "/tmp/x", "", "/kaggle/working"),
         ({"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}, "/kaggle/working/x", "", None),
         ({}, "/dev/shm/a/x", "d / ext4 rw 0 0\nt /dev/shm tmpfs rw 0 0", "in memory"),
