@@ -54,6 +54,7 @@ def in_kernel(where: Path) -> tuple[float, float]:
 
 def main() -> None:
     os.environ.pop("ROMANCY_JOURNAL", None)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
     where = folder()
     imported()
     print("start-up")

@@ -25,7 +25,11 @@ def load_ipython_extension(shell: Any) -> None:
     shell.events.register("post_run_cell", edits.after_cell)
     if shell.user_ns.setdefault("rn", romancy_nb) is romancy_nb:
         shell.user_ns_hidden["rn"] = romancy_nb
-    _greet()
+    try:
+        _greet()
+    finally:
+        # not before: it would take turns with the greeting, which is waited for
+        threading.Thread(target=_warm_up, name="romancy warm-up", daemon=True).start()
 
 
 def unload_ipython_extension(shell: Any) -> None:
@@ -57,7 +61,6 @@ def _greet() -> None:
     from romancy_nb.runtime import launch
     from romancy_nb.runtime.instance import Instance
 
-    threading.Thread(target=_warm_up, name="romancy warm-up", daemon=True).start()
     try:
         where = launch.location()
         engine = launch.current()
