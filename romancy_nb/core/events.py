@@ -17,6 +17,7 @@ __all__ = [
     "ACTIVITY_SCHEDULED",
     "ATTEMPT_ABANDONED",
     "ATTEMPT_FAILED",
+    "ATTEMPT_OUTPUT",
     "ATTEMPT_STARTED",
     "CALL_CANCELLED",
     "DELIVERED",
@@ -69,6 +70,11 @@ ATTEMPT_FAILED: Final = "attempt_failed"
 ATTEMPT_ABANDONED: Final = "attempt_abandoned"
 """An attempt was left running (timeout of a ``def`` activity, or Stop); its outcome may come late (A2, A3).
 meta: reason ("timeout", "interrupt")."""
+ATTEMPT_OUTPUT: Final = "attempt_output"
+"""What an attempt printed and displayed (N4), in front of the row that ends it. payload: a list of Jupyter outputs
+(``stream`` with name and text; ``display_data`` with data and metadata). meta: attempt (which; the field of that name stays
+0, so that no view counts this row as an attempt), live (it stood in the cell while the attempt ran, so a replay shows it
+here; else with the call's outcome), reused (copied from an earlier run with what answered the call)."""
 OUTCOME_RECORDED: Final = "outcome_recorded"
 """An outcome that could not be delivered yet (the run was put down, or its code was busy): nothing is lost (S1).
 meta: ok (bool). payload: the result or the error. A later activity_completed/failed of the same call replaces it."""

@@ -24,9 +24,12 @@ def load_ipython_extension(shell: Any) -> None:
 
 def unload_ipython_extension(shell: Any) -> None:
     """Remove the magics and the name ``rn``. The journal stays connected: runs go on."""
+    from romancy_nb.runtime import streams
+
     for name in _MAGICS:
         shell.magics_manager.magics["cell"].pop(name, None)
     shell.magics_manager.registry.pop("RomancyMagics", None)
+    streams.detach()
     if shell.user_ns_hidden.pop("rn", None) is shell.user_ns.get("rn"):
         shell.user_ns.pop("rn", None)
 

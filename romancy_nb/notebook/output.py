@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 from romancy_nb.notebook import identity
+from romancy_nb.notebook.outlet import CellOutlet
+from romancy_nb.runtime import streams
 from romancy_nb.runtime.instance import Instance
-from romancy_nb.runtime.observers import Console, Observer
+from romancy_nb.runtime.observers import Console, Observer, Outlet
 
 __all__ = ["Card", "observer"]
 
@@ -38,23 +38,10 @@ class Card:
     def provenance(self) -> tuple[str | None, str | None]:
         return identity.notebook_path(), identity.cell_id()
 
-    def output(self) -> Callable[[], None] | None:
-        """Threads and loops of ours print into the calling cell, not into the one that runs by then (N4).
-
-        ipykernel keeps the cell in a context variable of each stream, which is what it looks at first.
-        """
-        places = (sys.stdout, sys.stderr, getattr(identity.shell(), "display_pub", None))
-        found: list[tuple[ContextVar[Any], Any]] = []
-        for place in places:
-            variable = getattr(place, "_parent_header", None)
-            if isinstance(variable, ContextVar):
-                found.append((variable, place.parent_header))  # type: ignore[union-attr]
-
-        def lead() -> None:
-            for variable, cell in found:
-                variable.set(cell)
-
-        return lead if found else None
+    def output(self) -> Outlet | None:
+        """Threads and loops of ours print into the calling cell, not into the one that runs by then (N4)."""
+        streams.attach_publisher(getattr(identity.shell(), "display_pub", None))
+        return CellOutlet()
 
 
 class Terminal(Card):
@@ -62,6 +49,10 @@ class Terminal(Card):
 
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
         print(instance.timeline())
+
+    def output(self) -> Outlet | None:
+        streams.attach_publisher(getattr(identity.shell(), "display_pub", None))
+        return None
 
 
 def observer() -> Observer:

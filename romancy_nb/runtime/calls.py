@@ -12,7 +12,9 @@ from romancy_nb.core.events import Event
 from romancy_nb.definitions.ambient import ActivityFacts
 from romancy_nb.journal.protocol import Row
 from romancy_nb.payloads.failures import encode_failure
+from romancy_nb.payloads.payload import Payload
 from romancy_nb.runtime import endings
+from romancy_nb.runtime.capture import Capture
 from romancy_nb.runtime.dispatcher import Attempt, timed_out
 from romancy_nb.runtime.hosts import CellHost
 from romancy_nb.runtime.inbox import AttemptEnded
@@ -73,7 +75,7 @@ class Calls(Turns):
             number,
             key,
             report_log=lambda text: log.info("%s %s: %s", run.instance, command.name, text),
-            enter=run.start.output if run.start is not None else None,
+            enter=run.outlet.enter if run.outlet is not None else None,
         )
 
     def _dispatch(self, attempt: Attempt) -> None:
@@ -81,6 +83,8 @@ class Calls(Turns):
         if run is None or run.finished or attempt.place not in run.calls:
             return
         run.executed += 1
+        # alone in its run, its lines may go to the cell as they come; else they are shown with its outcome
+        attempt.capture = Capture(run.outlet, len(run.calls) == 1, attempt.activity.name)
         cell = run.host.put if isinstance(run.host, CellHost) else None
         timeout = attempt.activity.options.timeout
         if timeout is not None and not attempt.activity.signature.is_async:
@@ -92,6 +96,7 @@ class Calls(Turns):
         if self._dispatcher.flying.get((attempt.run, attempt.place)) is attempt:
             del self._dispatcher.flying[attempt.run, attempt.place]
         run = self.live.get(attempt.run)
+        unseen = self._keep_output(run, attempt) if run is not None and attempt.outputs else ()
         if attempt.over and not item.interrupted:
             log.warning(
                 "activity %s of %s (call %s): attempt %d, abandoned when its time was over, has %s; that is recorded as late "
@@ -122,11 +127,28 @@ class Calls(Turns):
                 self._prepare(run, call)
             self._end_if_settled(run)
             return
+        unseen = call.unshown + unseen
         if item.retry_in is not None:
+            call.unshown = unseen
             self._failed_attempt(run, call, item)
             return
         kind = ev.ACTIVITY_COMPLETED if item.ok else ev.ACTIVITY_FAILED
-        self._deliver_later(run, Delivery(kind, attempt.place, item.at, attempt.number, item.payload, item.live))
+        self._deliver_later(
+            run, Delivery(kind, attempt.place, item.at, attempt.number, item.payload, item.live, unseen)
+        )
+
+    def _keep_output(self, run: LiveRun, attempt: Attempt) -> tuple[Payload, ...]:
+        """Journal what an attempt put out; return what of it stands in no cell yet (N4)."""
+        parts, attempt.outputs = attempt.outputs, []
+        self.record(run, [endings.output(attempt, part) for part in parts])
+        return tuple(part.shows for part in parts if not part.live)
+
+    def _take_floor(self, run: LiveRun) -> None:
+        """The run's code goes on: what an attempt beside it has shown so far stands before what the code prints now."""
+        for place in run.calls:
+            attempt = self._dispatcher.flying.get((run.key, place))
+            if attempt is not None and (part := attempt.capture.lose_floor()) is not None:
+                self.record(run, [endings.output(attempt, part)])
 
     def _late_after_end(self, item: AttemptEnded) -> None:
         """An abandoned attempt outlived its run: the record of what it came to still belongs to that run (A3)."""
@@ -134,7 +156,9 @@ class Calls(Turns):
         self._commit()
         history = self.journal.load(item.attempt.run, parts=False)
         if history and history[-1].event.kind in {*ev.RUN_ENDS, ev.LATE_OUTCOME}:
-            self._rows.append(Row(item.attempt.run, history[-1].seq + 1, endings.late(item)))
+            rows = [*(endings.output(item.attempt, part) for part in item.attempt.outputs), endings.late(item)]
+            for number, event in enumerate(rows, history[-1].seq + 1):
+                self._rows.append(Row(item.attempt.run, number, event))
             self._commit()
 
     def _failed_attempt(self, run: LiveRun, call: OpenCall, item: AttemptEnded) -> None:
@@ -221,15 +245,20 @@ class Calls(Turns):
             self._timers.set((run.key, place, "limit"), now_us() + int((limit - spent) * 1_000_000) + 1000)
             return
         self._dispatcher.abandon(attempt)
+        attempt.capture.floor = False
+        attempt.outputs = attempt.capture.take()
+        unseen = self._keep_output(run, attempt)
         row = Event(ev.ATTEMPT_ABANDONED, now_us(), place, attempt=attempt.number, meta={"reason": "timeout"})
         self.record(run, [row])
         ended = self._dispatcher._failed(attempt, timed_out(attempt))
         call = run.calls.get(place)
         if call is None:
             return
+        call.unshown += unseen
         if ended.retry_in is not None:
             self._failed_attempt(run, call, ended)
         else:
-            self._deliver_later(
-                run, Delivery(ev.ACTIVITY_FAILED, place, ended.at, attempt.number, ended.payload, ended.live)
+            failed = Delivery(
+                ev.ACTIVITY_FAILED, place, ended.at, attempt.number, ended.payload, ended.live, call.unshown
             )
+            self._deliver_later(run, failed)

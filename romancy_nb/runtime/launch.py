@@ -20,7 +20,7 @@ from romancy_nb.errors import AwaitInterrupted, JournalError, RunInterrupted, Ru
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.locate import Location, find_journal
 from romancy_nb.journal.protocol import Table
-from romancy_nb.runtime import hosts, ownership
+from romancy_nb.runtime import hosts, ownership, streams
 from romancy_nb.runtime.engine import Engine
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import Finished, Found, Interrupt, Paused, Start
@@ -245,6 +245,7 @@ def resume(engine: Engine, instance_id: str) -> Found:
 
 def _start(request: Request, waiter: Any, host: hosts.Host | None = None) -> Start:
     told = observer()
+    streams.install()
     prints = request.workflow.fingerprint()
     notebook, cell = told.provenance()
     return Start(request, prints.digest, dict(prints.reads), waiter, host, told.attached, notebook, cell, told.output())

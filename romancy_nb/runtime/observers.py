@@ -13,9 +13,28 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from romancy_nb.runtime.instance import Instance
 
-__all__ = ["Console", "Observer", "observer", "use_observer"]
+__all__ = ["Console", "Observer", "Outlet", "observer", "use_observer"]
 
 log = logging.getLogger("romancy_nb")
+
+
+class Outlet(Protocol):
+    """The output of the cell in which a call was made, for whatever comes from other threads and later (N4)."""
+
+    def enter(self) -> None:
+        """Lead what the current context writes past us (a C library, a stream that cannot be caught) to the cell."""
+
+    def show(self, outputs: list[dict[str, Any]]) -> None:
+        """Add *outputs*, as Jupyter has them, to the cell."""
+
+    def prints(self, name: str, text: str) -> None:
+        """Add what workflow code writes to a stream."""
+
+    def displays(self, *args: Any, **options: Any) -> None:
+        """Add what workflow code displays; the arguments of IPython's ``publish``."""
+
+    def touched(self, capture: Any) -> None:
+        """Something changed in the capture of an attempt that belongs to this cell."""
 
 
 class Observer(Protocol):
@@ -38,8 +57,8 @@ class Observer(Protocol):
     def provenance(self) -> tuple[str | None, str | None]:
         """Path of the notebook and id of the cell that make the call, where known."""
 
-    def output(self) -> Callable[[], None] | None:
-        """Return what leads the prints of the context it is called in to where this call is made; None: no need to."""
+    def output(self) -> Outlet | None:
+        """Return the output of the cell that makes the call; None: prints go where they always go."""
         ...
 
 
@@ -65,7 +84,7 @@ class Console:
     def provenance(self) -> tuple[str | None, str | None]:
         return None, None
 
-    def output(self) -> Callable[[], None] | None:
+    def output(self) -> Outlet | None:
         return None
 
 

@@ -170,7 +170,7 @@ class TakeUp:
         run.pending = [delivery for delivery in run.pending if delivery.place not in run.noted]
         engine.put_down(run)
         run.calls.clear()
-        run.host = host
+        run.host, run.again = host, True
         rows = self._load(run.key)
         run.build = Build(rows, None if run.replay_only else self._earlier(run, rows[0][1]))
         engine.make_ready(run)
@@ -216,6 +216,7 @@ class TakeUp:
             lambda: request.workflow.body(request.inputs),
         )
         run.start = start
+        run.outlet = start.output
         run.attached = start.attached
         if head is not None:
             run.next_seq, run.epoch = head.last_seq + 1, head.epoch
