@@ -25,8 +25,8 @@ class CellOutlet:
     def __init__(self) -> None:
         self._streams = {"stdout": sys.stdout, "stderr": sys.stderr}
         self._publisher = getattr(identity.shell(), "display_pub", None)
-        self._write = {name: streams.raw(stream.write) for name, stream in self._streams.items()}
-        self._publish = streams.raw(getattr(self._publisher, "publish", None))
+        self._write = {name: stream.write for name, stream in self._streams.items()}
+        self._publish = getattr(self._publisher, "publish", None)
         self._cells: list[tuple[ContextVar[Any], Any]] = []
         for place in (*self._streams.values(), self._publisher):
             variable = getattr(place, "_parent_header", None)
@@ -72,6 +72,7 @@ class CellOutlet:
     def _in_cell(self, function: Callable[..., Any], *args: Any, **options: Any) -> None:
         def work() -> None:
             self.enter()
+            streams.THROUGH.set(True)
             function(*args, **options)
 
         with self._order:
