@@ -44,7 +44,8 @@ RUN_STARTED: Final = "run_started"
 """First row of a run. name: workflow. call: instance id. digest: of the inputs. code: fingerprint of the workflow.
 payload: the inputs. meta: number (the run's number, from 1), reason (why this run exists, see ``transitions``),
 seed (int, for uuid4 and random), clock (µs, where the run's clock starts), owner (token), epoch (1), notebook (path or
-None), cell (id or None), versions ({"python": "3.11.7", ...}), namespace, source (the workflow's text)."""
+None), cell (id or None), versions ({"python": "3.11.7", ...}), namespace, source (the workflow's text),
+cause (what was edited, in words)."""
 RUN_RESUMED: Final = "run_resumed"
 """A process took the run up (again). meta: owner, epoch, reason."""
 RUN_PAUSED: Final = "run_paused"

@@ -105,7 +105,7 @@ class Capture:
                 self._add_text(name, done)
             if len(line.text) > _LONGEST:
                 self._release(line)
-        if self.outlet is not None:
+        if self.outlet is not None and (line.text or not self.floor):
             self.outlet.touched(self)
         return self.outlet is not None
 

@@ -51,6 +51,9 @@ class Observer(Protocol):
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
         """The call returns or raises now."""
 
+    def left(self, instance: Instance[Any]) -> None:
+        """A run that nobody waits for has come to its end. Called on the engine's thread: must return at once."""
+
     def notice(self, line: str) -> None:
         """Something that the person should know."""
 
@@ -73,6 +76,9 @@ class Console:
         self.notice(line)
 
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
+        pass
+
+    def left(self, instance: Instance[Any]) -> None:
         pass
 
     def notice(self, line: str) -> None:

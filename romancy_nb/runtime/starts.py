@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from romancy_nb.definitions.ambient import Request
     from romancy_nb.runtime.inbox import Start
 
-__all__ = ["check_inputs", "derived_id", "line_for", "new_id", "new_run_key", "refusal", "started_event"]
+__all__ = ["check_inputs", "derived_id", "explain", "line_for", "new_id", "new_run_key", "refusal", "started_event"]
 
 _last_key = 0
 

@@ -1,12 +1,12 @@
 """Where prints and displays are caught: ``write`` of the streams and ``publish`` of the display publisher.
 
-The methods are replaced, not the objects in ``sys``: so a logging handler that has held the old ``sys.stderr`` for an hour
-is caught as well, and ``isinstance``, ``fileno``, ``encoding`` stay what they were. What is written outside activities and
-workflows goes on untouched.
+The methods are replaced on the very objects, and not the objects in ``sys``: so a logging handler that has held the old
+``sys.stderr`` for an hour is caught as well, and ``isinstance``, ``fileno``, ``encoding`` stay what they were. What is
+written outside activities and workflows goes on untouched.
 
-IPython wraps ``write`` of the stream for each cell and puts back what it found. Where the stream's class is written in
-Python (ipykernel's is), its method is replaced, which that does not undo; a stream of the standard library has it replaced
-on the object, at each call anew where need be. ``THROUGH`` keeps what passes several layers from being caught twice.
+IPython does the same while a cell runs, to note the cell's output in its history, and afterwards puts back the method that
+it found. So where its wrapper is in place, ours goes below it. ``THROUGH`` keeps what passes several layers from being
+caught twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
-from types import FunctionType
 from typing import Any
 
 from romancy_nb.core.context import ambient
@@ -28,84 +27,76 @@ THROUGH: ContextVar[bool] = ContextVar("romancy_through", default=False)
 """True: what is written in this context has been dealt with and goes straight on."""
 
 _MARK = "_romancy_original"
-_NAME = "_romancy_stream"
-_attached: list[tuple[Callable[[], Any], str, Any]] = []
+_BELOW = "original_write"  # what IPython's wrapper calls the method that it wraps
+_attached: list[tuple[Callable[[], Any], str]] = []
 
 
 def install() -> None:
     """See to it that what ``sys.stdout`` and ``sys.stderr`` are just now is caught. Cheap when it is."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        home = _python_class(stream)
-        if home is not None:
-            vars(stream)[_NAME] = name
-            if not hasattr(home.write, _MARK):
-                _replace(home, "write", _class_write(home.write))
-        elif stream is not None and not hasattr(getattr(stream, "write", None), _MARK):
-            _replace(stream, "write", _write(name, stream.write))
-
-
-def _python_class(stream: Any) -> Any:
-    """The class in which a stream's ``write`` is defined, if that is in Python and the stream can be marked."""
-    if not hasattr(stream, "__dict__"):
-        return None
-    home = next((cls for cls in type(stream).__mro__ if "write" in vars(cls)), None)
-    return home if home is not None and isinstance(vars(home)["write"], FunctionType) else None
+        if hasattr(stream, "write"):
+            _replace(stream, "write", partial(_write, name))
 
 
 def attach_publisher(publisher: Any) -> None:
     """Catch what goes through IPython's display publisher."""
-    if publisher is not None and not hasattr(publisher.publish, _MARK):
-        _replace(publisher, "publish", _publish(publisher.publish))
-        _replace(publisher, "clear_output", _clear_output(publisher.clear_output))
+    if publisher is not None:
+        _replace(publisher, "publish", _publish)
+        _replace(publisher, "clear_output", _clear_output)
 
 
 def detach() -> None:
     """Give all objects their own methods back."""
     while _attached:
-        reference, method, function = _attached.pop()
-        found = reference()
-        if found is not None and vars(found).get(method) is function:
-            if isinstance(found, type):
-                setattr(found, method, getattr(function, _MARK))
-            else:
-                delattr(found, method)
+        reference, method = _attached.pop()
+        target = reference()
+        top = vars(target).get(method) if target is not None else None
+        wrapped = _wrapped(top)
+        if hasattr(top, _MARK):
+            delattr(target, method)
+        elif wrapped is not None and hasattr(wrapped.cell_contents, _MARK):
+            wrapped.cell_contents = getattr(wrapped.cell_contents, _MARK)
 
 
-def _replace(target: Any, method: str, function: Any) -> None:
-    setattr(function, _MARK, getattr(target, method))
+def _replace(target: Any, method: str, make: Callable[[Any], Any]) -> None:
+    """Put a method of ours in the place of one of *target*'s, unless it is there."""
+    top = getattr(target, method)
+    wrapped = _wrapped(top)
+    original = top if wrapped is None else wrapped.cell_contents
+    if hasattr(original, _MARK):
+        return
+    ours = make(original)
+    setattr(ours, _MARK, original)
     try:
-        setattr(target, method, function)
-        _attached.append((weakref.ref(target), method, function))
+        if wrapped is not None:
+            wrapped.cell_contents = ours
+        else:
+            setattr(target, method, ours)
+        _attached.append((weakref.ref(target), method))
     except (AttributeError, TypeError):
         pass  # an object that lets nobody do that: it is written to as ever, and nothing is captured
 
 
-def _class_write(original: Any) -> Any:
-    def write(self: Any, text: Any) -> Any:
-        name = vars(self).get(_NAME)
-        return original(self, text) if name is None else _written(name, text, partial(original, self))
-
-    return write
+def _wrapped(function: Any) -> Any:
+    """The cell in which IPython's wrapper keeps what it wraps; None: this is no such wrapper."""
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    return function.__closure__[names.index(_BELOW)] if _BELOW in names else None
 
 
-def _write(name: str, original: Any) -> Any:
+def _write(name: str, original: Callable[[Any], Any]) -> Any:
     def write(text: Any) -> Any:
-        return _written(name, text, original)
+        if isinstance(text, str) and not THROUGH.get():
+            if _caught(name, text):
+                return len(text)
+            token = THROUGH.set(True)
+            try:
+                return original(text)
+            finally:
+                THROUGH.reset(token)
+        return original(text)
 
     return write
-
-
-def _written(name: str, text: Any, original: Callable[[Any], Any]) -> Any:
-    if isinstance(text, str) and not THROUGH.get():
-        if _caught(name, text):
-            return len(text)
-        token = THROUGH.set(True)
-        try:
-            return original(text)
-        finally:
-            THROUGH.reset(token)
-    return original(text)
 
 
 def _caught(name: str, text: str) -> bool:

@@ -119,6 +119,8 @@ class TakeUp:
         event = starts.started_event(
             start, instance, number, reason, now, engine.token, earlier, engine.namespace, redo
         )
+        if old_reads is not None and event.meta is not None and (cause := starts.explain(old_reads, start.reads)):
+            event = event._replace(meta={**event.meta, "cause": cause})
         run = self._live(start, starts.new_run_key(now), instance, number)
         run.opening = [event]
         run.build = Build([(1, event)], pool)

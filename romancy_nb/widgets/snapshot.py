@@ -88,6 +88,7 @@ class Snapshot:
         workflow: its name.
         number: of the run, from 1.
         reason: why this run exists, as the journal has it.
+        cause: what was edited, where that made a new run; or empty.
         status: ``running``, ``waiting``, ``paused``, ``interrupted``, ``stuck``, ``completed``, ``failed``,
             ``cancelled``, …
         words: the status in plain words (N9).
@@ -109,6 +110,7 @@ class Snapshot:
     workflow: str
     number: int
     reason: str
+    cause: str
     status: str
     words: str
     hint: str
@@ -164,6 +166,7 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
         workflow=clip(start.name),
         number=int(facts.get("number", 1)),
         reason=clip(str(facts.get("reason", ""))),
+        cause=clip(str(facts.get("cause", ""))),
         status=status,
         words=_WORDS.get(status, status),
         hint=_HINTS.get(status, ""),
