@@ -34,7 +34,7 @@ class Card:
         try:
             timeline = instance.timeline()
             self._settle(timeline)
-            display(timeline._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
+            display(timeline.below_its_output(), raw=True)  # type: ignore[no-untyped-call]
         except Exception as problem:
             # the timeline is never worth the result
             self.notice(f"(The timeline cannot be shown: {problem})")

@@ -251,7 +251,7 @@ def history_json(view: Snapshot) -> dict[str, Any]:
     first, last = 0, len(steps) - 1
     while first <= last:
         from_head = len(head) <= len(tail)
-        step = _without_empty(asdict(steps[first if from_head else last]))
+        step = _without_empty(asdict(replace(steps[first if from_head else last], outputs=())))
         step["attempts"] = [_without_empty(a) for a in step.get("attempts", [])[-_ATTEMPTS_KEPT:]]
         if not _says_more_than_step(step):
             del step["attempts"]
