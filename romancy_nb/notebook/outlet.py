@@ -90,9 +90,12 @@ class CellOutlet:
             self._captures[capture] = None
         self._update_soon()
 
-    def _in_cell(self, function: Callable[..., Any], *args: Any, **options: Any) -> None:
+    def _in_cell(self, function: Callable[..., Any], *args: Any, anywhere: bool = False, **options: Any) -> None:
+        """Call *function* for this cell, or, where its place is given by a display's id, from any."""
+
         def work() -> None:
-            self.enter()
+            if not anywhere:
+                self.enter()
             streams.THROUGH.set(True)
             function(*args, **options)
 
@@ -136,7 +139,9 @@ class CellOutlet:
 
     def _publish(self, bundle: tuple[dict[str, str], dict[str, str]], *, update: bool) -> None:
         data, metadata = bundle
-        self.displays(data, metadata, transient={"display_id": self._head}, update=update)
+        transient = {"display_id": self._head}
+        # an update is found by the id; nbclient listens only to messages for the cell that runs just then
+        self._in_cell(self._publisher.publish, data, metadata, anywhere=update, transient=transient, update=update)
 
     def _update_soon(self) -> None:
         if not self._waits and self._head and not self._finally:
