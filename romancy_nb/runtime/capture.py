@@ -12,11 +12,13 @@ is written or displayed in that context. What it holds becomes rows of history. 
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
 from contextvars import ContextVar
+from secrets import token_hex
 from typing import Any, Final, NamedTuple
 
 from romancy_nb.payloads.payload import Payload, document
@@ -28,6 +30,7 @@ __all__ = ["CAPTURE", "LIMIT", "Capture", "Part"]
 LIMIT: Final = 256 * 1024
 """Bytes that are kept of an attempt: half from its beginning, half from its end."""
 _LONGEST: Final = 32 * 1024
+_OURS: Final = "romancy-widget-"
 _VIEW: Final = "application/vnd.jupyter.widget-view+json"
 
 Output = dict[str, Any]
@@ -117,6 +120,10 @@ class Capture:
         output: Output = {"output_type": "display_data", "data": bundle, "metadata": _jsonable(metadata)}
         if transient:
             output["transient"] = _jsonable(transient)
+        elif _VIEW in bundle and self.outlet is not None:
+            output["transient"] = {
+                "display_id": f"{_OURS}{token_hex(8)}"
+            }  # the widget gives way to its text in the end
         with self._lock:
             if self.over:
                 return False
@@ -242,6 +249,9 @@ class Capture:
 
     def _end_part(self) -> None:
         rest = [*self._note(), *self._tail]
+        for output in self._head if self.floor else ():
+            if _VIEW in output.get("data", ()) and self.outlet is not None:
+                self.outlet.show([{**output, **_without_view(output), "output_type": "update_display_data"}])
         if rest and self.floor and self.outlet is not None:
             self.outlet.show([_shown(output) for output in rest])
         if self._head or rest:
@@ -271,11 +281,25 @@ def _kept(output: Output) -> Output:
     """Return what is journaled of an output: no live widgets, and of what is too large that it was there."""
     if output["output_type"] == "stream":
         return _shown(output)
-    data = {mime: content for mime, content in output["data"].items() if mime != _VIEW}
+    output = _without_view(output) if _VIEW in output["data"] else output
+    data = output["data"]
     if "large" in output:
         what = next((mime for mime in data if mime != "text/plain"), "text/plain")
         return _stream("stdout", f"[{what}, {output['large']:,} bytes: shown when it was made, too large to keep]\n")
-    return {**_shown(output), "data": data}
+    return _shown(output)
+
+
+def _without_view(output: Output) -> Output:
+    """A live widget means nothing to the next kernel: what stays is how it looks as text by now."""
+    data = {mime: content for mime, content in output["data"].items() if mime != _VIEW}
+    widgets = getattr(sys.modules.get("ipywidgets.widgets.widget"), "_instances", {})
+    widget = widgets.get((output["data"][_VIEW] or {}).get("model_id"))
+    if widget is not None and "text/plain" in data:
+        data["text/plain"] = repr(widget)
+    kept = {**output, "data": data}
+    if str(output.get("transient", {}).get("display_id", "")).startswith(_OURS):
+        del kept["transient"]
+    return kept
 
 
 def _part(outputs: list[Output], live: bool) -> Part:
@@ -285,7 +309,8 @@ def _part(outputs: list[Output], live: bool) -> Part:
         _append(kept, _kept(output))
         _append(shown, _shown(output))
     payload = Payload(document(kept))
-    return Part(payload, live, payload if live or kept == shown else Payload(document(shown)))
+    large = any("large" in output for output in outputs)
+    return Part(payload, live, Payload(document(shown)) if large and not live else payload)
 
 
 def _plain(content: Any) -> Any:

@@ -85,7 +85,9 @@ class Cell:
         if kind == "stream":
             setattr(self, content["name"], getattr(self, content["name"]) + plain(content["text"]))
         elif kind in {"display_data", "update_display_data"} and "romancy" in content["metadata"]:
-            self.take_head(content["metadata"]["romancy"], content["data"]["text/plain"])
+            # the cell that has the display, whichever cell the update came with
+            owner = self.kernel.heads.setdefault(content["transient"]["display_id"], self)
+            owner.take_head(content["metadata"]["romancy"], content["data"]["text/plain"])
         elif kind in {"display_data", "execute_result"}:
             self.displays.append(content["data"])
             if kind == "execute_result":
@@ -144,6 +146,8 @@ class Kernel:
     """A kernel of *python* with working directory *cwd*.
 
     Attributes:
+        heads: cells by the id of the display with which a call's output begins.
+        stray: output that belongs to no cell that was sent.
         effects: the file to which the test's activities write a line each time they are executed.
     """
 
@@ -162,6 +166,8 @@ class Kernel:
         self.manager = KernelManager(kernel_spec_manager=specs, kernel_name="python3")
         self.cwd = cwd
         self.cells: dict[str, Cell] = {}
+        self.stray: list[dict[str, Any]] = []
+        self.heads: dict[str, Cell] = {}
         self._start()
 
     def _start(self) -> None:
@@ -217,6 +223,8 @@ class Kernel:
             cell = self.cells.get(message["parent_header"].get("msg_id", ""))
             if cell is not None:
                 cell.take(message)
+            elif message["msg_type"] in {"stream", "display_data"}:
+                self.stray.append(message)
 
     def stop_button(self) -> float:
         """Press Stop; return when that was."""
