@@ -24,8 +24,9 @@ from typing import Any, Final
 from romancy_nb.notebook import heads, identity
 from romancy_nb.runtime import streams
 from romancy_nb.runtime.capture import Capture
+from romancy_nb.runtime.observers import Outlet
 
-__all__ = ["CellOutlet", "settle_all"]
+__all__ = ["CellOutlet", "TerminalOutlet", "settle_all"]
 
 PACE: Final = 0.2
 """Seconds between two updates of a head."""
@@ -37,6 +38,8 @@ _unsettled: dict[CellOutlet, None] = {}
 
 class CellOutlet:
     """The output of the cell that runs when this is made."""
+
+    through = False
 
     def __init__(self) -> None:
         self._streams: dict[str, Any] = {"stdout": sys.stdout, "stderr": sys.stderr}
@@ -64,13 +67,7 @@ class CellOutlet:
             variable.set(cell)
 
     def show(self, outputs: list[dict[str, Any]]) -> None:
-        for output in outputs:
-            kind = output["output_type"]
-            if kind == "stream":
-                self.prints(output["name"], output["text"])
-            else:
-                transient, update = output.get("transient") or {}, kind == "update_display_data"
-                self.displays(output["data"], output.get("metadata") or {}, transient=transient, update=update)
+        _show(self, outputs)
 
     def prints(self, name: str, text: str) -> None:
         """Write to a stream; what the other one holds back goes first, so that their order in the file is no accident."""
@@ -150,6 +147,45 @@ class CellOutlet:
                 _publishers.append(threading.Thread(target=_update_heads, name="romancy display", daemon=True))
                 _publishers[0].start()
             _dirty.put(self)
+
+
+class TerminalOutlet:
+    """IPython in a terminal: prints are there at once, wherever they come from; what the journal holds is printed again."""
+
+    through = True
+
+    def __init__(self) -> None:
+        self._publisher: Any = getattr(identity.shell(), "display_pub", None)
+
+    def enter(self) -> None:
+        pass
+
+    def show(self, outputs: list[dict[str, Any]]) -> None:
+        _show(self, outputs)
+
+    def prints(self, name: str, text: str) -> None:
+        stream: Any = getattr(sys, name)
+        type(stream).write(stream, text)
+
+    def displays(self, *args: Any, **options: Any) -> None:
+        def work() -> None:
+            streams.THROUGH.set(True)
+            self._publisher.publish(*args, **options)
+
+        Context().run(work)
+
+    def touched(self, capture: Capture) -> None:
+        pass
+
+
+def _show(outlet: Outlet, outputs: list[dict[str, Any]]) -> None:
+    for output in outputs:
+        kind = output["output_type"]
+        if kind == "stream":
+            outlet.prints(output["name"], output["text"])
+        else:
+            transient, update = output.get("transient") or {}, kind == "update_display_data"
+            outlet.displays(output["data"], output.get("metadata") or {}, transient=transient, update=update)
 
 
 def _update_heads() -> None:

@@ -7,10 +7,10 @@ import threading
 from typing import Any
 
 from romancy_nb.notebook import heads, identity
-from romancy_nb.notebook.outlet import CellOutlet, settle_all
+from romancy_nb.notebook.outlet import CellOutlet, TerminalOutlet, settle_all
 from romancy_nb.runtime import streams
 from romancy_nb.runtime.instance import Instance
-from romancy_nb.runtime.observers import Console, Observer
+from romancy_nb.runtime.observers import Console, Observer, Outlet
 
 __all__ = ["Card", "greet", "observer", "unload"]
 
@@ -51,15 +51,17 @@ class Card:
         threading.Thread(target=work, name="romancy head", daemon=True).start()
 
     def notice(self, line: str) -> None:
-        outlet = self.output()
-        if outlet is not None:
-            outlet.say(line)
+        self.cell().say(line)
 
     def provenance(self) -> tuple[str | None, str | None]:
         return identity.notebook_path(), identity.cell_id()
 
-    def output(self) -> CellOutlet | None:
+    def output(self) -> Outlet | None:
         """Threads and loops of ours print into the calling cell, not into the one that runs by then (N4)."""
+        return self.cell()
+
+    def cell(self) -> CellOutlet:
+        """Return the output of the cell for which this card is."""
         if self._outlet is None:
             _catch_displays()
             self._outlet = CellOutlet()
@@ -83,8 +85,9 @@ class Terminal(Card):
     def notice(self, line: str) -> None:
         print(line)
 
-    def output(self) -> None:
+    def output(self) -> Outlet | None:
         _catch_displays()
+        return TerminalOutlet()
 
 
 def _catch_displays() -> None:
@@ -101,10 +104,8 @@ def greet(text: str, lasting: str) -> None:
     if isinstance(told, Terminal) or not isinstance(told, Card):
         print(text)
         return
-    outlet = told.output()
-    if outlet is not None:
-        outlet.say(text)
-        outlet.settle(lasting, later=True)
+    told.cell().say(text)
+    told.cell().settle(lasting, later=True)
 
 
 def unload() -> None:

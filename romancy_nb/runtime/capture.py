@@ -57,7 +57,8 @@ class Capture:
     """What one attempt has put out since it began.
 
     Args:
-        outlet: the output of the cell that made the call; None: everything goes through at once, as if nobody listened.
+        outlet: the output of the cell that made the call; None: everything goes through at once, as if nobody listened, and
+            so it does where the outlet says so.
         floor: nothing else of the run executes, so that lines can go to the cell as they come.
     """
 
@@ -70,6 +71,7 @@ class Capture:
         "_room",
         "_tail",
         "_tail_size",
+        "_through",
         "floor",
         "name",
         "outlet",
@@ -77,8 +79,9 @@ class Capture:
     )
 
     def __init__(self, outlet: Outlet | None = None, floor: bool = False, name: str = "") -> None:
-        self.outlet = outlet
-        self.floor = floor and outlet is not None
+        self.outlet = outlet if outlet is not None and not outlet.through else None
+        self._through = outlet is not None and outlet.through
+        self.floor = (floor and self.outlet is not None) or self._through
         self.name = name
         self.over = False
         self._lock = threading.Lock()
@@ -241,7 +244,7 @@ class Capture:
             if self._head:
                 self._parts.append(_part(self._head, True))
             self._head = []
-            self.floor = False
+            self.floor = self._through
 
     def _note(self) -> list[Output]:
         name = next((o["name"] for o in reversed(self._head) if o["output_type"] == "stream"), "stdout")

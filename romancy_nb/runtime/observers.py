@@ -19,7 +19,14 @@ log = logging.getLogger("romancy_nb")
 
 
 class Outlet(Protocol):
-    """The output of the cell in which a call was made, for whatever comes from other threads and later (N4)."""
+    """The output of the cell in which a call was made, for whatever comes from other threads and later (N4).
+
+    Attributes:
+        through: what is printed goes to the person at once by itself; only what the journal holds is to be shown here.
+    """
+
+    @property
+    def through(self) -> bool: ...
 
     def enter(self) -> None:
         """Lead what the current context writes past us (a C library, a stream that cannot be caught) to the cell."""

@@ -285,7 +285,7 @@ def test_a_foreign_cell_that_ends_draws_no_figure_of_a_running_activity(flows: K
     started = flows.ok("run = drawn.start()")
     own = flows.ok("plt.plot([1, 2]); print(len(plt.gca().lines))")
     assert len(own.displays) >= 1 and "1\n" in own.stdout
-    assert flows.ok("run.result(30)").result == "[20, 20, 20]"
+    assert flows.ok("list(run.result(30))").result == "[20, 20, 20]"
     eventually(lambda: flows.listen() or len(shown(started)) == 3, "three figures in the starting cell")
     assert all("image/png" in bundle for bundle in shown(started))
     assert flows.value("plt.get_fignums()") == []
