@@ -167,7 +167,7 @@ class Capture:
 
     def take(self) -> list[Part]:
         """Return what was put out so far and not taken before."""
-        if not (self._lines or self._head or self._parts):
+        if not (self._lines or self._head or self._tail or self._parts):
             return []
         with self._lock:
             for line in self._lines.values():
