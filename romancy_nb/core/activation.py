@@ -246,6 +246,7 @@ class Execution:
                 return
         self._caught_up = True
         self._show(self._history.shows.get(0, ()))
+        self.ambient.silent = False
         self.ambient.replaying = bool(self._reused)
 
     def _deliver_recorded(self) -> None:

@@ -81,11 +81,13 @@ class CellOutlet:
         self._in_cell(self._publisher.publish, *args, **options)
 
     def touched(self, capture: Capture) -> None:
-        if capture.over:
-            self._captures.pop(capture, None)
-        else:
-            self._captures[capture] = None
+        self._captures[capture] = None
         self._update_soon()
+
+    def left(self, capture: Capture) -> None:
+        if capture in self._captures:
+            self._captures.pop(capture, None)
+            self._update_soon()
 
     def _in_cell(self, function: Callable[..., Any], *args: Any, anywhere: bool = False, **options: Any) -> None:
         """Call *function* for this cell, or, where its place is given by a display's id, from any."""
@@ -175,6 +177,9 @@ class TerminalOutlet:
         Context().run(work)
 
     def touched(self, capture: Capture) -> None:
+        pass
+
+    def left(self, capture: Capture) -> None:
         pass
 
 

@@ -93,6 +93,7 @@ class Terminal(Card):
 def _catch_displays() -> None:
     """Whatever is displayed in an activity belongs to its step, and heads are settled when the next cell runs."""
     shell = identity.shell()
+    streams.install()
     streams.attach_publisher(getattr(shell, "display_pub", None))
     if settle_all not in shell.events.callbacks["pre_run_cell"]:
         shell.events.register("pre_run_cell", settle_all)

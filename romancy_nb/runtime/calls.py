@@ -31,8 +31,14 @@ class Calls(Turns):
 
     def _prepare(self, run: LiveRun, call: OpenCall) -> None:
         """Decide when and how an open call is executed."""
-        if (run.key, call.place) in self._dispatcher.flying:
-            return  # a resume in the process that still executes it adopts it, and waits for its end (A2)
+        flying = self._dispatcher.flying.get((run.key, call.place))
+        if flying is not None:  # a resume in the process that still executes it adopts it, and waits for its end (A2)
+            if (
+                part := flying.capture.move(run.outlet)
+            ) is not None:  # seen in the cell that was stopped, and not in this
+                self.record(run, [endings.output(flying, part._replace(live=False))])
+                call.unshown += (part.payload,)
+            return
         in_doubt = not call.fresh and (call.attempts > call.failed or not (call.attempts or call.command.at_most_once))
         if call.command.at_most_once and in_doubt and call.attempts > call.failed:
             self._doubt(run, call)

@@ -29,6 +29,8 @@ __all__ = ["CAPTURE", "LIMIT", "Capture", "Part"]
 
 LIMIT: Final = 256 * 1024
 """Bytes that are kept of an attempt: half from its beginning, half from its end."""
+PATIENCE: Final = 0.2
+"""Seconds that the engine waits for an attempt that is just writing."""
 _LONGEST: Final = 32 * 1024
 _OURS: Final = "romancy-widget-"
 _VIEW: Final = "application/vnd.jupyter.widget-view+json"
@@ -158,12 +160,22 @@ class Capture:
 
     def lose_floor(self) -> Part | None:
         """Something else of the run happens now: from here on this is shown with its outcome. Returns what was shown."""
-        if not self.floor:
+        if not self.floor or not self._lock.acquire(timeout=PATIENCE):
             return None
-        with self._lock:
+        try:
             self._close_floor()
             parts, self._parts = self._parts, []
+        finally:
+            self._lock.release()
         return parts[0] if parts else None
+
+    def move(self, outlet: Outlet | None) -> Part | None:
+        """Another cell waits for the attempt now: what comes from here on is shown there. Returns what was shown before."""
+        part = self.lose_floor()
+        before, self.outlet = self.outlet, outlet if not self._through else None
+        if before is not None and before is not self.outlet:
+            before.left(self)
+        return part
 
     def take(self) -> list[Part]:
         """Return what was put out so far and not taken before."""
@@ -181,8 +193,8 @@ class Capture:
         """The attempt is over: return what is left. What is written from now on goes its own way."""
         parts = self.take()
         self.over = True
-        if self.outlet is not None:
-            self.outlet.touched(self)
+        if self.outlet is not None and parts:
+            self.outlet.left(self)
         return parts
 
     def unseen(self) -> list[Output]:

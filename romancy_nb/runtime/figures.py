@@ -16,21 +16,32 @@ from romancy_nb.runtime.capture import CAPTURE, Capture
 __all__ = ["collect", "separate"]
 
 _OWNER = "_romancy_attempt"
+_NEEDED = ("figs", "get_active", "get_all_fig_managers", "_set_new_active_manager", "destroy_all", "destroy")
 
 
-def separate() -> None:
-    """Let pyplot's registry, where it is loaded, tell the figures of attempts apart. Cheap when that is done."""
+def separate(owner: Capture | None = None) -> bool:
+    """Let pyplot's registry, where it is loaded, tell the figures of attempts apart; those there are belong to *owner*.
+
+    Returns whether it does: a pyplot with another registry than we know is left alone. Cheap when it is done.
+    """
     helpers = sys.modules.get("matplotlib._pylab_helpers")
-    if helpers is not None and not hasattr(helpers.Gcf, _OWNER):
-        _change(helpers.Gcf)
+    registry = getattr(helpers, "Gcf", None)
+    if registry is None:
+        return False
+    known = vars(registry).get(_OWNER)
+    if known is None:
+        known = all(hasattr(registry, name) for name in _NEEDED)
+        if known:
+            _change(registry, owner)
+        setattr(registry, _OWNER, known)
+    return bool(known)
 
 
-def _change(registry: Any) -> None:
+def _change(registry: Any, owner: Capture | None) -> None:
     get_active, get_all = registry.get_active, registry.get_all_fig_managers
     set_new, destroy_all = registry._set_new_active_manager, registry.destroy_all
-    here = CAPTURE.get()
-    for manager in get_all():  # pyplot was imported a moment ago, in the activity that runs here
-        vars(manager)[_OWNER] = here
+    for manager in get_all():
+        vars(manager)[_OWNER] = owner
 
     def mine() -> list[Any]:
         owner = CAPTURE.get()
@@ -61,15 +72,14 @@ def _change(registry: Any) -> None:
     registry.get_all_fig_managers = classmethod(lambda cls: mine())
     registry._set_new_active_manager = classmethod(new)
     registry.destroy_all = classmethod(destroy)
-    setattr(registry, _OWNER, True)
 
 
 def collect(capture: Capture) -> None:
     """Capture the figures that the attempt of this context has left open, as PNG, and close them."""
     helpers = sys.modules.get("matplotlib._pylab_helpers")
-    if helpers is None or not helpers.Gcf.figs:
+    # imported by this very attempt, it holds no figures but those of attempts
+    if helpers is None or not helpers.Gcf.figs or not separate(capture):
         return
-    separate()
     for manager in helpers.Gcf.get_all_fig_managers():
         figure = manager.canvas.figure
         try:

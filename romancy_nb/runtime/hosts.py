@@ -216,7 +216,6 @@ def activate(
                 run.execution = execution = Execution(run.make_body(), build.rows, build.pool)
                 _connect(execution, run)
                 report = execution.begin(now_us())
-                execution.ambient.silent = False
                 if deliveries and report.mismatch is None:
                     _join(report, run.execution.deliver(deliveries, now_us()))
             else:
@@ -239,11 +238,9 @@ def activate(
 def _connect(execution: Execution, run: LiveRun) -> None:
     """Let the code print into the cell that made the call; rebuilt where nobody looks, it is silent (N4)."""
     outlet, code = run.outlet, execution.ambient
-    if run.again:
-        code.silent = True
-    elif outlet is not None:
-        execution.show = lambda payload: outlet.show(json.loads(payload.text))
+    code.silent = run.again  # until it has caught up
     if outlet is not None:
+        execution.show = lambda payload: None if code.silent else outlet.show(json.loads(payload.text))
         code.prints, code.displays = outlet.prints, outlet.displays
 
 

@@ -43,6 +43,9 @@ class Outlet(Protocol):
     def touched(self, capture: Any) -> None:
         """Something changed in the capture of an attempt that belongs to this cell."""
 
+    def left(self, capture: Any) -> None:
+        """That attempt is over, or belongs to another cell now."""
+
 
 class Observer(Protocol):
     """Shows a call to a person, in the thread that made it."""

@@ -301,6 +301,30 @@ def test_unloading_gives_the_streams_their_own_methods_back(own: Kernel) -> None
     assert own.ok("print('plain')").stdout == "plain\n"
 
 
+def test_an_attempt_that_outlives_a_stop_talks_in_the_cell_that_goes_on(flows: Kernel, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    flows.ok(
+        "@rn.activity(retry=once)\ndef stubborn(gate: str) -> int:\n    print('first line')\n"
+        "    while not os.path.exists(gate):\n        try: time.sleep(0.01)\n        except KeyboardInterrupt: pass\n"
+        "    print('last line')\n    return 1\n"
+        "@rn.workflow\ndef holds(gate: str) -> int: return stubborn(gate)"
+    )
+    one = flows.send(f"holds({str(gate)!r})").until("first line")
+    flows.stop_button()
+    assert one.finish().status == "error"
+    two = flows.send(f"holds({str(gate)!r})").until("Resumed")
+    gate.touch()
+    assert two.finish().ok().stdout.splitlines()[1:] == ["first line", "last line"]
+    assert "last line" not in one.stdout
+    assert flows.ok(f"holds({str(gate)!r})").stdout.splitlines()[1:] == ["first line", "last line"]
+
+
+def test_after_reloading_the_extension_output_is_caught_as_before(flows: Kernel) -> None:
+    flows.ok("%reload_ext romancy_nb")
+    assert flows.ok("_ = flow(21)").stdout.splitlines()[1:] == ["before", "printed 21", "after"]
+    assert flows.ok("_ = flow(21)").stdout.splitlines()[1:] == ["before", "printed 21", "after"]
+
+
 CELLS = (
     "%load_ext romancy_nb",
     "import asyncio, sys\nfrom IPython.display import display, HTML",
