@@ -143,6 +143,12 @@ class Capture:
             self.outlet.touched(self)
         return self.outlet is not None
 
+    def displayed_as(self, model: str | None) -> str:
+        """Return the id of the display that shows the widget with this model, or nothing."""
+        with self._lock:
+            found = [o for o in [*self._head, *self._tail] if model and _model(o) == model]
+        return str(found[-1].get("transient", {}).get("display_id", "")) if found else ""
+
     def clear(self) -> bool:
         """Forget what has not been shown yet: ``clear_output`` in an activity clears that, not the whole cell."""
         with self._lock:
@@ -296,7 +302,7 @@ def _kept(output: Output) -> Output:
     """Return what is journaled of an output: no live widgets, and of what is too large that it was there."""
     if output["output_type"] == "stream":
         return _shown(output)
-    output = _without_view(output) if _VIEW in output["data"] else output
+    output = _without_view(output)
     data = output["data"]
     if "large" in output:
         what = next((mime for mime in data if mime != "text/plain"), "text/plain")
@@ -308,13 +314,17 @@ def _without_view(output: Output) -> Output:
     """A live widget means nothing to the next kernel: what stays is how it looks as text by now."""
     data = {mime: content for mime, content in output["data"].items() if mime != _VIEW}
     widgets = getattr(sys.modules.get("ipywidgets.widgets.widget"), "_instances", {})
-    widget = widgets.get((output["data"][_VIEW] or {}).get("model_id"))
+    widget = widgets.get(_model(output))
     if widget is not None and "text/plain" in data:
         data["text/plain"] = repr(widget)
     kept = {**output, "data": data}
     if str(output.get("transient", {}).get("display_id", "")).startswith(_OURS):
         del kept["transient"]
     return kept
+
+
+def _model(output: Output) -> Any:
+    return (output.get("data", {}).get(_VIEW) or {}).get("model_id")
 
 
 def _part(outputs: list[Output], live: bool) -> Part:

@@ -85,7 +85,10 @@ def collect(capture: Capture) -> None:
         try:
             picture = io.BytesIO()
             figure.savefig(picture, format="png", bbox_inches="tight")
-            capture.display({"image/png": picture.getvalue(), "text/plain": repr(figure)}, {}, {}, False)
+            # an interactive canvas that was displayed gives way to how it looks in the end
+            shown = capture.displayed_as(getattr(manager.canvas, "model_id", None))
+            place = {"display_id": shown} if shown else {}
+            capture.display({"image/png": picture.getvalue(), "text/plain": repr(figure)}, {}, place, bool(shown))
         except Exception as error:  # a figure that cannot be drawn is no reason to lose the result
             capture.write("stderr", f"A figure of this step cannot be drawn: {error}\n")
         finally:

@@ -65,6 +65,12 @@ def see(output: Payload) -> None:
     SEEN.extend(json.loads(output.text))
 
 
+def end(world: World) -> None:
+    world.run()
+    assert world.execution is not None
+    world.execution.put_down()
+
+
 def shown_by(function: Callable[[], Any], rows: list[Numbered], pool: Pool | None = None) -> tuple[list[str], Report]:
     """What is seen when *rows* are replayed."""
     SEEN.clear()
@@ -79,7 +85,7 @@ def shown_by(function: Callable[[], Any], rows: list[Numbered], pool: Pool | Non
 def test_a_replay_shows_the_same_in_the_same_order_and_adds_no_row(name: str) -> None:
     for seed in range(4):
         world = Talking(CORPUS[name], seeded(seed))
-        world.run()
+        end(world)
         live = list(SEEN)
         again, report = shown_by(CORPUS[name], world.rows)
         assert again == live
@@ -100,7 +106,7 @@ async def both() -> list[Any]:
 def test_prints_of_the_workflow_and_output_of_activities_keep_their_order() -> None:
     for seed in range(8):
         world = Talking(both, seeded(seed))
-        world.run()
+        end(world)
         live = ["begin", *SEEN[SEEN.index("begin") + 1 :]]
         assert len(live) == 9
         assert shown_by(both, world.rows)[0] == live
@@ -111,9 +117,9 @@ def test_a_new_run_takes_over_what_reused_calls_put_out() -> None:
         return [call(name, name) for name in ("a", "b", "c", "d")]
 
     first = Talking(chain)
-    first.run()
+    end(first)
     second = World(chain, earlier=[(1, first.rows)])
-    second.run()
+    end(second)
     outputs = [event for _, event in second.rows if event.kind == ev.ATTEMPT_OUTPUT]
     assert [json.loads(event.payload.text) for event in outputs if event.payload] == [
         [f"{name} 0:{n}"] for n, name in enumerate("abcd")
@@ -124,7 +130,7 @@ def test_a_new_run_takes_over_what_reused_calls_put_out() -> None:
     assert seen == ["a 0:0", "b 0:1", "c 0:2", "d 0:3"]
     assert report.rows == []
     third = World(chain, earlier=[(2, second.rows), (1, first.rows)])
-    third.run()
+    end(third)
     assert len([event for _, event in third.rows if event.kind == ev.ATTEMPT_OUTPUT]) == 4
 
 
@@ -140,6 +146,8 @@ def test_what_was_put_out_before_an_outcome_could_be_delivered_is_shown_with_it(
 
     world = Talking(one)
     world.begin()
+    assert world.execution is not None
+    world.execution.put_down()
     rows = list(world.rows)
     rows.append((3, Event(ev.ATTEMPT_OUTPUT, START + 1, "0:0", payload=dump(["said"]), meta={"attempt": 1})))
     recorded = Event(ev.OUTCOME_RECORDED, START + 2, "0:0", payload=dump(1), meta={"ok": True})
@@ -155,6 +163,8 @@ def test_output_of_an_attempt_without_an_outcome_waits_for_the_next_attempt() ->
 
     world = Talking(one)
     world.begin()
+    assert world.execution is not None
+    world.execution.put_down()
     said = Event(ev.ATTEMPT_OUTPUT, START + 1, "0:0", payload=dump(["said"]), meta={"attempt": 1})
     seen, report = shown_by(one, [*world.rows, (3, said)])
     assert seen == []
