@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextvars
 import heapq
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from romancy_nb.core import events as ev
@@ -24,6 +24,7 @@ from romancy_nb.core.commands import ActivityCommand, Delivery, Ended, OpenCall,
 from romancy_nb.core.context import Ambient
 from romancy_nb.core.events import Event
 from romancy_nb.core.loop import WorkflowLoop
+from romancy_nb.core.ordering import sort_by_place
 from romancy_nb.core.replay import Call, History, Kept, Key, Numbered, Pool, delivered
 from romancy_nb.core.tasks import Timer, WorkflowFuture, WorkflowTask
 from romancy_nb.core.undertaker import Undertaker
@@ -50,6 +51,7 @@ class Execution:
     Attributes:
         ambient: the run as its code sees it.
         ended: how the code ended, once it has.
+        show: is given what activities put out, where it stands in history; None: nobody looks (N4).
     """
 
     def __init__(self, body: Body, rows: Sequence[Numbered], pool: Pool | None = None) -> None:
@@ -74,6 +76,7 @@ class Execution:
         self.ambient.schedule = self._schedule
         self.ambient.record_side_effect = self._side_effect
         self.ended: Ended | None = None
+        self.show: Callable[[Payload], object] | None = None
         self._undertaker = Undertaker(self.loop, self.ambient)
         self._body = body
         self._root: WorkflowTask | None = None
@@ -102,9 +105,11 @@ class Execution:
             self.ambient.replaying = self._history.knows or bool(self._pool)
             self._root = self.loop._new_task(self._body(self.ambient), self.loop.root, None, contextvars.Context())
             self._run()
-            for _, event in self._history.deliveries:
+            shows = self._history.shows
+            for seq, event in self._history.deliveries:
                 if self._mismatch is not None:
                     break
+                self._show(shows.get(seq, ()) if shows else ())
                 self._replay(event)
             if self._mismatch is None:
                 self._catch_up()
@@ -194,6 +199,10 @@ class Execution:
             self.ambient.check_awaited_quietly()
             return Ended(error=error, reported=self.ambient.is_reported(error))
 
+    def _show(self, outputs: Iterable[Payload | None]) -> None:
+        for output in outputs if self.show is not None else ():
+            self.show(output)  # type: ignore[misc, arg-type]
+
     def _advance(self, at: int) -> None:
         """Move the run's clock; it never goes back (C5)."""
         self._clock = max(self._clock, at)
@@ -236,6 +245,8 @@ class Execution:
                 self._part(self._history.cancelled_otherwise(call))
                 return
         self._caught_up = True
+        self._show(self._history.shows.get(0, ()))
+        self.ambient.silent = False
         self.ambient.replaying = bool(self._reused)
 
     def _deliver_recorded(self) -> None:
@@ -245,7 +256,8 @@ class Execution:
             place = call.intent.call
             if place in self._calls and call.waiting is not None:  # else it was cancelled: the record of it is enough
                 event = delivered(call.waiting)
-                self._deliver(Delivery(event.kind, place, event.at, event.attempt, event.payload))
+                again = Delivery(event.kind, place, event.at, event.attempt, event.payload, shows=call.unshown)
+                self._deliver(again)
                 self._answer_reused()
 
     def _open_calls(self) -> list[OpenCall]:
@@ -259,7 +271,7 @@ class Execution:
             if call is not None:
                 opened.attempts, opened.failed, opened.next_at = call.attempts, call.failed, call.next_at
                 opened.failures = call.failures
-                opened.first_at, opened.fresh = call.intent.at, False
+                opened.first_at, opened.fresh, opened.unshown = call.intent.at, False, call.unshown
             found.append(opened)
         return found
 
@@ -376,9 +388,7 @@ class Execution:
         if begins:
             self._unordered_from = len(rows)
             return
-        where = [i for i in range(self._unordered_from, len(rows)) if rows[i].kind in _CANCELLED]
-        for i, row in zip(where, sorted((rows[i] for i in where), key=lambda row: row.call), strict=True):
-            rows[i] = row
+        sort_by_place(rows, self._unordered_from, _CANCELLED)
 
     def _answer_reused(self) -> None:
         """Deliver what earlier runs answer, first in the old history first, before anything new may happen (R4)."""
@@ -396,16 +406,13 @@ class Execution:
                 self.loop.fire(timer)
             else:
                 future = self._calls.pop(place)
-                self._report.rows.append(
-                    Event(
-                        ev.ACTIVITY_COMPLETED,
-                        outcome.at,
-                        place,
-                        attempt=outcome.attempt,
-                        payload=outcome.payload,
-                        meta=meta,
-                    )
+                outputs = kept.outputs(place)
+                self._report.rows += outputs
+                self._show(row.payload for row in outputs)
+                row = Event(
+                    ev.ACTIVITY_COMPLETED, outcome.at, place, "", "", "", outcome.attempt, outcome.payload, meta
                 )
+                self._report.rows.append(row)
                 self._resolve(future, True, outcome.payload, None)
             self._run()
         self.ambient.replaying = False
@@ -426,13 +433,11 @@ class Execution:
         else:
             future = self._calls.pop(place, None)
             if future is None or future.done():
-                late = Event(
-                    ev.LATE_OUTCOME, delivery.at, place, "", "", "", delivery.attempt, delivery.payload, {"ok": ok}
-                )
-                self._report.rows.append(late)
+                self._report.rows.append(delivery.late())
                 return
             self._anew = True
             self._advance(delivery.at)
+            self._show(delivery.shows)
             self._report.rows.append(
                 Event(delivery.kind, self._clock, place, attempt=delivery.attempt, payload=delivery.payload)
             )

@@ -7,7 +7,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 
-from romancy_nb.core.events import Event
+from romancy_nb.core.events import ACTIVITY_COMPLETED, LATE_OUTCOME, Event
 from romancy_nb.errors import HistoryMismatch
 from romancy_nb.payloads.payload import Payload
 
@@ -52,7 +52,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An outcome or a timer on its way to the code. ``at`` is in microseconds."""
+    """An outcome or a timer on its way to the code. ``at`` is in microseconds; ``shows`` is what the attempts put out."""
 
     kind: str
     place: str
@@ -60,6 +60,12 @@ class Delivery:
     attempt: int = 0
     payload: Payload | None = None
     live: BaseException | None = None
+    shows: tuple[Payload, ...] = ()
+
+    def late(self) -> Event:
+        """Return the row of an outcome that nobody wants any more (A3)."""
+        meta = {"ok": self.kind == ACTIVITY_COMPLETED}
+        return Event(LATE_OUTCOME, self.at, self.place, "", "", "", self.attempt, self.payload, meta)
 
 
 @dataclass(slots=True)
@@ -83,10 +89,14 @@ class OpenCall:
     """True when the intent is of this activation: nothing can have happened yet."""
     scope: str = ""
     """Tells it from equal calls of other cells, for the idempotency key (A4)."""
+    cell: str = ""
+    """Key of the cell that waits for it, in a durable notebook (R14)."""
     host: Any = None
     """The cell that waits for it, where that is not the run's."""
     output: Any = None
     """Leads what it prints to that cell."""
+    unshown: tuple[Payload, ...] = ()
+    """What earlier attempts put out and no cell has shown: it is shown with the outcome."""
 
 
 @dataclass(frozen=True, slots=True)

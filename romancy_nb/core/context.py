@@ -60,6 +60,9 @@ class Ambient:
         replaying: True while what the code does is known from the journal.
         dead: True once the execution was put down.
         reported: exceptions that activities reported to the code (E4).
+        prints: takes what the code writes to "stdout" or "stderr"; None: it goes where any print goes (N4).
+        displays: takes the arguments of what it displays; None likewise.
+        silent: True while it is rebuilt where nobody looks: what it prints was seen before.
     """
 
     def __init__(self, loop: WorkflowLoop, *, instance_id: str, workflow_name: str, run: int, seed: int) -> None:
@@ -70,6 +73,9 @@ class Ambient:
         self.seed = seed
         self.replaying = False
         self.reported: list[BaseException] = []
+        self.prints: Callable[[str, str], object] | None = None
+        self.displays: Callable[..., object] | None = None
+        self.silent = False
         self.codes: dict[int, tuple[Any, str]] = {}
         self.greenlets: dict[WorkflowGreenlet, None] = {}
         self.schedule: Callable[[ActivityCommand], WorkflowFuture]

@@ -17,6 +17,7 @@ __all__ = [
     "ACTIVITY_SCHEDULED",
     "ATTEMPT_ABANDONED",
     "ATTEMPT_FAILED",
+    "ATTEMPT_OUTPUT",
     "ATTEMPT_STARTED",
     "CALL_CANCELLED",
     "DELIVERED",
@@ -43,7 +44,8 @@ RUN_STARTED: Final = "run_started"
 """First row of a run. name: workflow. call: instance id. digest: of the inputs. code: fingerprint of the workflow.
 payload: the inputs. meta: number (the run's number, from 1), reason (why this run exists, see ``transitions``),
 seed (int, for uuid4 and random), clock (µs, where the run's clock starts), owner (token), epoch (1), notebook (path or
-None), cell (id or None), versions ({"python": "3.11.7", ...}), namespace, source (the workflow's text)."""
+None), cell (id or None), versions ({"python": "3.11.7", ...}), namespace, source (the workflow's text),
+cause (what was edited, in words)."""
 RUN_RESUMED: Final = "run_resumed"
 """A process took the run up (again). meta: owner, epoch, reason."""
 RUN_PAUSED: Final = "run_paused"
@@ -69,6 +71,11 @@ ATTEMPT_FAILED: Final = "attempt_failed"
 ATTEMPT_ABANDONED: Final = "attempt_abandoned"
 """An attempt was left running (timeout of a ``def`` activity, or Stop); its outcome may come late (A2, A3).
 meta: reason ("timeout", "interrupt")."""
+ATTEMPT_OUTPUT: Final = "attempt_output"
+"""What an attempt printed and displayed (N4), in front of the row that ends it. payload: a list of Jupyter outputs
+(``stream`` with name and text; ``display_data`` with data and metadata). meta: attempt (which; the field of that name stays
+0, so that no view counts this row as an attempt), live (it stood in the cell while the attempt ran, so a replay shows it
+here; else with the call's outcome), reused (copied from an earlier run with what answered the call)."""
 OUTCOME_RECORDED: Final = "outcome_recorded"
 """An outcome that could not be delivered yet (the run was put down, or its code was busy): nothing is lost (S1).
 meta: ok (bool). payload: the result or the error. A later activity_completed/failed of the same call replaces it."""

@@ -17,7 +17,7 @@ from romancy_nb.core import events as ev
 from romancy_nb.core.commands import ActivityCommand, Delivery, OpenCall, Outcome
 from romancy_nb.core.events import Event
 from romancy_nb.core.replay import Call, Numbered, collect
-from romancy_nb.payloads.payload import NULL
+from romancy_nb.payloads.payload import NULL, Payload
 
 __all__ = ["NOTEBOOK", "Answer", "Asked", "Ledger"]
 
@@ -55,12 +55,14 @@ class Answer:
         from_journal: it was recorded before; nothing was executed.
         took: microseconds that the recorded execution took.
         at: when it was recorded, in microseconds.
+        shows: what its attempts put out and no cell has shown yet (N4).
     """
 
     outcome: Outcome
     from_journal: bool
     took: int
     at: int
+    shows: tuple[Payload, ...] = ()
 
 
 @dataclass(slots=True)
@@ -132,7 +134,8 @@ class Ledger:
             if self._answers(call, outcome, command, cell):
                 ok = outcome.kind == ev.ACTIVITY_COMPLETED or bool((outcome.meta or {}).get("ok"))
                 took = max(0, outcome.at - call.intent.at)
-                return Answer(Outcome(ok, outcome.payload or NULL), True, took, outcome.at)
+                shows = tuple(event.payload for _, event in call.outputs or () if event.payload is not None)
+                return Answer(Outcome(ok, outcome.payload or NULL), True, took, outcome.at, shows)
         cell.anew = True
         return self._new(key, command, now)
 
@@ -176,7 +179,7 @@ class Ledger:
             self._settled[key] = self._settled.get(key, 0) + 1
         self._latest[key] = self._calls[place] = Call(0, intent)
         opened = OpenCall(place, command, occurrence, first_at=now)
-        opened.scope = self.scope(place)
+        opened.scope, opened.cell = self.scope(place), cell
         return opened
 
     def again(self, place: str, command: ActivityCommand) -> OpenCall:
@@ -184,6 +187,7 @@ class Ledger:
         call = self._calls[place]
         opened = OpenCall(place, command, call.occurrence, call.attempts, call.failed, call.failures, call.next_at)
         opened.first_at, opened.fresh, opened.scope = call.intent.at, False, self.scope(place)
+        opened.cell, opened.unshown = str((call.intent.meta or {}).get("cell", "")), call.unshown
         return opened
 
     def intent(self, place: str) -> Event:
@@ -209,6 +213,11 @@ class Ledger:
         call = self._calls[place]
         call.attempts, call.failed, call.failures = attempts, failed, failures
 
+    def put_out(self, place: str, events: Sequence[Event]) -> None:
+        """Remember what an attempt put out."""
+        call = self._calls[place]
+        call.outputs = [*(call.outputs or ()), *((0, event) for event in events)]
+
     def settle(self, delivery: Delivery) -> tuple[Event, Answer]:
         """Take the outcome of a call: return the row for it, and the answer for who waits."""
         event = Event(delivery.kind, delivery.at, delivery.place, attempt=delivery.attempt, payload=delivery.payload)
@@ -216,4 +225,5 @@ class Ledger:
         call.outcome = event
         ok = delivery.kind == ev.ACTIVITY_COMPLETED
         took = max(0, delivery.at - call.intent.at)
-        return event, Answer(Outcome(ok, delivery.payload or NULL, delivery.live), False, took, delivery.at)
+        outcome = Outcome(ok, delivery.payload or NULL, delivery.live)
+        return event, Answer(outcome, False, took, delivery.at, delivery.shows)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import asyncio.tasks
 import gc
-from collections.abc import Collection, Set
+from collections.abc import Collection, Container, Set
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["arguments", "creator", "identity", "is_as_completed", "is_wait_for"]
+from romancy_nb.core.events import Event
+
+__all__ = ["arguments", "creator", "identity", "is_as_completed", "is_wait_for", "sort_by_place"]
 
 _tasks: Any = asyncio.tasks
 _WAIT_FOR: CodeType = asyncio.tasks.wait_for.__code__
@@ -102,3 +104,10 @@ def _brief(value: Any, depth: int) -> str:
     if kind.__module__.startswith("romancy_nb") or not depth or not isinstance(known, dict):
         return f"{kind.__qualname__} {getattr(value, 'name', '')}"
     return f"{kind.__qualname__} {_brief(known, depth - 1)}"
+
+
+def sort_by_place(rows: list[Event], since: int, kinds: Container[str]) -> None:
+    """Put those of *rows* from *since* on that are of *kinds* in the order of their places, in the slots they have (C4)."""
+    where = [i for i in range(since, len(rows)) if rows[i].kind in kinds]
+    for i, row in zip(where, sorted((rows[i] for i in where), key=lambda row: row.call), strict=True):
+        rows[i] = row

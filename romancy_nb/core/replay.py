@@ -11,12 +11,14 @@ order they were issued, so a key is unique within a run.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
 from romancy_nb.errors import HistoryMismatch
+from romancy_nb.payloads.payload import Payload
 
 __all__ = ["Call", "History", "Kept", "Key", "Numbered", "Pool", "collect", "delivered", "describe"]
 
@@ -43,6 +45,13 @@ class Call:
     failures: int = 0
     next_at: int = 0
     matched: bool = False
+    outputs: list[Numbered] | None = None
+    """What its attempts printed and displayed."""
+
+    @property
+    def unshown(self) -> tuple[Payload, ...]:
+        """What it put out and is shown with its outcome."""
+        return tuple(e.payload for _, e in self.outputs or () if e.payload is not None and not _is_live(e))
 
     @property
     def occurrence(self) -> int:
@@ -106,8 +115,18 @@ def _note(call: Call, seq: int, event: Event) -> None:
         call.failed = max(call.failed, event.attempt)
         call.failures += 1
         call.next_at = int((event.meta or {}).get("next_at", 0))
+    elif kind == ev.ATTEMPT_OUTPUT:
+        call.outputs = [*(call.outputs or ()), (seq, event)]
     elif kind in {ev.CALL_CANCELLED, ev.TIMER_CANCELLED}:
         call.cancelled = True
+
+
+def _attempt_of(event: Event) -> dict[str, int]:
+    return {"attempt": int((event.meta or {}).get("attempt", 1))}
+
+
+def _is_live(event: Event) -> bool:
+    return bool((event.meta or {}).get("live"))
 
 
 class History:
@@ -120,6 +139,7 @@ class History:
         start: the ``run_started`` event.
         deliveries: what was delivered, in order.
         calls: by place.
+        shows: what activities put out, by the number of the delivery before which it stands; 0: after the last one.
         knows: False for a run whose code has only just started: then every call is new.
     """
 
@@ -128,6 +148,21 @@ class History:
         self.calls, self.deliveries = collect(_without_void(rows))
         self.knows = bool(self.calls) or rows[-1][1].kind in ev.RUN_ENDS
         self._equal: dict[tuple[str, str, str], list[Call]] | None = None
+        spoke = [call for call in self.calls.values() if call.outputs]
+        self.shows = self._shown(spoke) if spoke else {}
+
+    def _shown(self, spoke: list[Call]) -> dict[int, list[Payload]]:
+        """Put what was shown live where it stood, and the rest with the outcome of its call (N4)."""
+        found: dict[int, list[Payload]] = {}
+        numbers = [seq for seq, _ in self.deliveries]
+        live = sorted((seq, e.payload) for call in spoke for seq, e in call.outputs or () if e.payload and _is_live(e))
+        for seq, payload in live:
+            after = bisect_left(numbers, seq)
+            found.setdefault(numbers[after] if after < len(numbers) else 0, []).append(payload)
+        for call in spoke:
+            if call.outcome is not None and call.unshown:
+                found.setdefault(call.outcome_seq, []).extend(call.unshown)
+        return found
 
     def find(self, place: str, kind: str, name: str, digest: str, occurrence: int) -> Call | None:
         """Return the recorded call that the code asks for now, or None; marks it as found. It may have moved (C6)."""
@@ -231,6 +266,13 @@ class Kept:
     call: Call
     order: tuple[int, int, int]
     origin: tuple[int, int]
+
+    def outputs(self, place: str) -> list[Event]:
+        """Return the rows with which what the call once put out belongs to the history of a run that reuses it (N4)."""
+        return [
+            Event(ev.ATTEMPT_OUTPUT, e.at, place, payload=e.payload, meta={**_attempt_of(e), "reused": True})
+            for _, e in self.call.outputs or ()
+        ]
 
 
 class Pool:

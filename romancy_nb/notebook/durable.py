@@ -18,6 +18,7 @@ from romancy_nb.core.ledger import NOTEBOOK, Answer, Asked
 from romancy_nb.definitions.ambient import use_cells
 from romancy_nb.errors import RunProblem
 from romancy_nb.notebook import identity
+from romancy_nb.notebook.output import greet
 from romancy_nb.runtime import cellcalls, launch
 from romancy_nb.runtime.instance import Instance
 from romancy_nb.runtime.notebooks import id_of
@@ -92,7 +93,7 @@ class _Book:
         if run is not None:
             run.over = True
             if run.answers:
-                print(_summary(self.name, run.answers))
+                greet(_summary(self.name, run.answers), _lasting(self.name, run.answers))
 
     # IPython calls these
     def pre_run_cell(self, info: Any) -> None:
@@ -142,7 +143,7 @@ def durable_notebook(name: str | None = None, *, fresh: bool = False) -> Instanc
         _open.append(book)
         use_cells(_cell)
         book.begin(_source_now(shell))
-    print(_opened(chosen, head, fresh))
+    greet(_opened(chosen, head, fresh), f"notebook {chosen}: activity calls in cells are steps.")
     return Instance(launch.current(), id_of(chosen), NOTEBOOK)
 
 
@@ -243,6 +244,12 @@ def _opened(name: str, head: Any, fresh: bool) -> str:
         f"notebook {name}: goes on with what was recorded until {when}. A cell that runs again executes only what is new. "
         "To execute everything anew: %romancy notebook --fresh."
     )
+
+
+def _lasting(name: str, answers: list[Answer]) -> str:
+    """The line that stays in the file: it follows from history, however often the cell is run (N7)."""
+    took = words.duration(sum(answer.took for answer in answers))
+    return f"{name}: {words.count(len(answers), 'step')}, recorded {words.utc(max(answer.at for answer in answers))}, {took}"
 
 
 def _summary(name: str, answers: list[Answer]) -> str:

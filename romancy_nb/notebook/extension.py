@@ -34,7 +34,7 @@ def load_ipython_extension(shell: Any) -> None:
 
 def unload_ipython_extension(shell: Any) -> None:
     """Remove the magics and the name ``rn``. The journal stays connected: runs go on."""
-    from romancy_nb.notebook import durable, line_form
+    from romancy_nb.notebook import durable, line_form, output
 
     durable.close()
     line_form.remove(shell)
@@ -43,6 +43,7 @@ def unload_ipython_extension(shell: Any) -> None:
         for kind in ("cell", "line"):
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop("RomancyMagics", None)
+    output.unload()
     if shell.user_ns_hidden.pop("rn", None) is shell.user_ns.get("rn"):
         shell.user_ns.pop("rn", None)
 
@@ -58,6 +59,7 @@ def _greet() -> None:
     """Print the journal's path in full, what it holds and which runs wait for somebody (D4, R15)."""
     from romancy_nb.errors import RomancyError
     from romancy_nb.journal.locate import thrown_away
+    from romancy_nb.notebook.output import greet
     from romancy_nb.runtime import launch
     from romancy_nb.runtime.instance import Instance
 
@@ -69,16 +71,20 @@ def _greet() -> None:
     except RomancyError as error:
         print(f"romancy_nb is loaded, but its journal cannot be opened. {error}")
         return
+    lasting = f"romancy_nb: journal {where.path}"
     if (lost := thrown_away(Path(where.path), os.environ)) is not None:
-        print(f"romancy_nb: {lost}")
+        lasting = f"romancy_nb: {lost}\n{lasting}"
     if where.new and not count:
-        print(f"romancy_nb: journal {where.path} (new)")
+        greet(f"{lasting} (new)", lasting)
         return
-    print(f"romancy_nb: journal {where.path} ({count} instance{'s' if count != 1 else ''})")
+    lines = [f"{lasting} ({count} instance{'s' if count != 1 else ''})"]
     statuses = {head.instance: Instance(engine, head.instance, head.workflow).status for head in heads[:10]}
     for head in heads[:10]:
         if statuses[head.instance] in {"interrupted", "paused", "stuck"}:
-            print(f"  {statuses[head.instance]}: {head.workflow} {head.instance}; call {head.workflow} again to go on")
+            lines.append(
+                f"  {statuses[head.instance]}: {head.workflow} {head.instance}; call {head.workflow} again to go on"
+            )
+    greet("\n".join(lines), lasting)
 
 
 def _warm_up() -> None:

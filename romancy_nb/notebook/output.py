@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from contextvars import ContextVar
+import logging
+import threading
 from pathlib import Path
 from typing import Any
 
-from romancy_nb.notebook import identity
+from romancy_nb.notebook import heads, identity
+from romancy_nb.notebook.outlet import CellOutlet, TerminalOutlet, settle_all
+from romancy_nb.runtime import streams
 from romancy_nb.runtime.instance import Instance
-from romancy_nb.runtime.observers import Console, Observer
+from romancy_nb.runtime.observers import Console, Observer, Outlet
 
-__all__ = ["Card", "observer"]
+__all__ = ["Card", "greet", "observer", "unload"]
+
+log = logging.getLogger("romancy_nb")
 
 
 class Card:
     """A notebook cell: a line first, the timeline at the end."""
 
     attached = True
+
+    def __init__(self) -> None:
+        self._outlet: CellOutlet | None = None
 
     def found(self, instance: Instance[Any], action: str, line: str) -> None:
         self.notice(line)
@@ -27,14 +33,26 @@ class Card:
         from IPython.display import display
 
         try:
-            display(instance.timeline()._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
+            timeline = instance.timeline()
+            self._settle(timeline)
+            display(timeline.below_its_output(), raw=True)  # type: ignore[no-untyped-call]
         except Exception as problem:
             # the timeline is never worth the result
             self.notice(f"(The timeline cannot be shown: {problem})")
 
+    def left(self, instance: Instance[Any]) -> None:
+        """The engine's thread may not wait for itself: history is asked on another one."""
+
+        def work() -> None:
+            try:
+                self._settle(instance.timeline())
+            except Exception as problem:
+                log.debug("the head of %s stays as it is: %s", instance.id, problem)
+
+        threading.Thread(target=work, name="romancy head", daemon=True).start()
+
     def notice(self, line: str) -> None:
-        sys.stdout.write(f"{line}\n")  # in one piece: activities print from other threads
-        sys.stdout.flush()
+        self.cell().say(line)
 
     def provenance(self) -> tuple[str | None, str | None]:
         return identity.notebook_path(), identity.cell_id()
@@ -42,23 +60,21 @@ class Card:
     def folder(self) -> Path | None:
         return identity.folder()
 
-    def output(self) -> Callable[[], None] | None:
-        """Threads and loops of ours print into the calling cell, not into the one that runs by then (N4).
+    def output(self) -> Outlet | None:
+        """Threads and loops of ours print into the calling cell, not into the one that runs by then (N4)."""
+        return self.cell()
 
-        ipykernel keeps the cell in a context variable of each stream, which is what it looks at first.
-        """
-        places = (sys.stdout, sys.stderr, getattr(identity.shell(), "display_pub", None))
-        found: list[tuple[ContextVar[Any], Any]] = []
-        for place in places:
-            variable = getattr(place, "_parent_header", None)
-            if isinstance(variable, ContextVar):
-                found.append((variable, place.parent_header))  # type: ignore[union-attr]
+    def cell(self) -> CellOutlet:
+        """Return the output of the cell for which this card is."""
+        if self._outlet is None:
+            _catch_displays()
+            self._outlet = CellOutlet()
+        return self._outlet
 
-        def lead() -> None:
-            for variable, cell in found:
-                variable.set(cell)
-
-        return lead if found else None
+    def _settle(self, timeline: Any) -> None:
+        line = heads.standing(timeline.view)
+        if line and self._outlet is not None:
+            self._outlet.settle(line)
 
 
 class Terminal(Card):
@@ -66,6 +82,44 @@ class Terminal(Card):
 
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
         print(instance.timeline())
+
+    def left(self, instance: Instance[Any]) -> None:
+        pass
+
+    def notice(self, line: str) -> None:
+        print(line)
+
+    def output(self) -> Outlet | None:
+        _catch_displays()
+        return TerminalOutlet()
+
+
+def _catch_displays() -> None:
+    """Whatever is displayed in an activity belongs to its step, and heads are settled when the next cell runs."""
+    shell = identity.shell()
+    streams.install()
+    streams.attach_publisher(getattr(shell, "display_pub", None))
+    if settle_all not in shell.events.callbacks["pre_run_cell"]:
+        shell.events.register("pre_run_cell", settle_all)
+
+
+def greet(text: str, lasting: str) -> None:
+    """Show *text*; once the next cell is run, and in the file, *lasting* stands in its place (N7)."""
+    told = observer()
+    if isinstance(told, Terminal) or not isinstance(told, Card):
+        print(text)
+        return
+    told.cell().say(text)
+    told.cell().settle(lasting, later=True)
+
+
+def unload() -> None:
+    """Leave the shell, its streams and its publisher as they were."""
+    settle_all()
+    streams.detach()
+    shell = identity.shell()
+    if shell is not None and settle_all in shell.events.callbacks["pre_run_cell"]:
+        shell.events.unregister("pre_run_cell", settle_all)
 
 
 def observer() -> Observer:

@@ -35,6 +35,7 @@ class Activations(Calls):
                 continue
             build, run.build = run.build, None
             run.sent, run.pending = run.pending, []
+            self._take_floor(run)
             run.busy, run.busy_since, run.slow = True, now, False
             self._busy[key] = run
             run.host.put(activate(run.host, run, run.generation, build, run.sent, self.inbox))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from romancy_nb.clock import monotonic, now_us
@@ -12,7 +13,9 @@ from romancy_nb.core.events import Event
 from romancy_nb.definitions.ambient import ActivityFacts
 from romancy_nb.journal.protocol import Row
 from romancy_nb.payloads.failures import encode_failure
+from romancy_nb.payloads.payload import Payload
 from romancy_nb.runtime import endings
+from romancy_nb.runtime.capture import Capture, Part
 from romancy_nb.runtime.dispatcher import Attempt, timed_out
 from romancy_nb.runtime.hosts import CellHost
 from romancy_nb.runtime.inbox import AttemptEnded
@@ -29,8 +32,14 @@ class Calls(Turns):
 
     def _prepare(self, run: LiveRun, call: OpenCall) -> None:
         """Decide when and how an open call is executed."""
-        if (run.key, call.place) in self._dispatcher.flying:
-            return  # a resume in the process that still executes it adopts it, and waits for its end (A2)
+        flying = self._dispatcher.flying.get((run.key, call.place))
+        if flying is not None:  # a resume in the process that still executes it adopts it, and waits for its end (A2)
+            if (
+                part := flying.capture.move(run.outlet)
+            ) is not None:  # seen in the cell that was stopped, and not in this
+                self.record(run, [endings.output(flying, part._replace(live=False))])
+                call.unshown += (part.payload,)
+            return
         in_doubt = not call.fresh and (call.attempts > call.failed or not (call.attempts or call.command.at_most_once))
         if call.command.at_most_once and in_doubt and call.attempts > call.failed:
             self._doubt(run, call)
@@ -64,6 +73,7 @@ class Calls(Turns):
         command = call.command
         # a new generation only where a person chose "execute again": attempts, kernels and edits keep the key (A4)
         generation = str(run.number) if command.name in run.redo else "0"
+        outlet = call.output or run.outlet
         identity = "\0".join((run.instance, command.name, command.digest, str(call.occurrence), generation))
         if call.scope:
             identity += f"\0{call.scope}"
@@ -75,7 +85,7 @@ class Calls(Turns):
             number,
             key,
             report_log=lambda text: log.info("%s %s: %s", run.instance, command.name, text),
-            enter=call.output or (run.start.output if run.start is not None else None),
+            enter=outlet.enter if outlet is not None else None,
         )
 
     def _dispatch(self, attempt: Attempt) -> None:
@@ -83,7 +93,11 @@ class Calls(Turns):
         if run is None or run.finished or attempt.place not in run.calls:
             return
         run.executed += 1
-        waiting = run.calls[attempt.place].host or run.host
+        call = run.calls[attempt.place]
+        # alone in its run (or its cell), its lines may go to the cell as they come; else they are shown with its outcome
+        alone = len(run.calls) == 1 if run.ledger is None else self._alone(run, call)
+        attempt.capture = Capture(call.output or run.outlet, alone, attempt.activity.name)
+        waiting = call.host or run.host
         cell = waiting.put if isinstance(waiting, CellHost) else None
         timeout = attempt.activity.options.timeout
         if timeout is not None and not attempt.activity.signature.is_async:
@@ -95,6 +109,7 @@ class Calls(Turns):
         if self._dispatcher.flying.get((attempt.run, attempt.place)) is attempt:
             del self._dispatcher.flying[attempt.run, attempt.place]
         run = self.live.get(attempt.run)
+        unseen = self._keep_output(run, attempt) if run is not None and attempt.outputs else ()
         if attempt.over and not item.interrupted:
             log.warning(
                 "activity %s of %s (call %s): attempt %d, abandoned when its time was over, has %s; that is recorded as late "
@@ -125,11 +140,39 @@ class Calls(Turns):
                 self._prepare(run, call)
             self._end_if_settled(run)
             return
+        unseen = call.unshown + unseen
         if item.retry_in is not None:
+            call.unshown = unseen
             self._failed_attempt(run, call, item)
             return
         kind = ev.ACTIVITY_COMPLETED if item.ok else ev.ACTIVITY_FAILED
-        self._deliver_later(run, Delivery(kind, attempt.place, item.at, attempt.number, item.payload, item.live))
+        self._deliver_later(
+            run, Delivery(kind, attempt.place, item.at, attempt.number, item.payload, item.live, unseen)
+        )
+
+    def _keep_output(self, run: LiveRun, attempt: Attempt) -> tuple[Payload, ...]:
+        """Journal what an attempt put out; return what of it stands in no cell yet (N4)."""
+        parts, attempt.outputs = attempt.outputs, []
+        self._put_out(run, attempt, parts)
+        return tuple(part.shows for part in parts if not part.live)
+
+    def _put_out(self, run: LiveRun, attempt: Attempt, parts: Sequence[Part]) -> None:
+        events = [endings.output(attempt, part) for part in parts]
+        self.record(run, events)
+        if run.ledger is not None:
+            run.ledger.put_out(attempt.place, events)
+
+    @staticmethod
+    def _alone(run: LiveRun, call: OpenCall) -> bool:
+        """Is it the only call that its cell waits for?"""
+        return sum(each.cell == call.cell for each in run.calls.values()) == 1
+
+    def _take_floor(self, run: LiveRun) -> None:
+        """The run's code goes on: what an attempt beside it has shown so far stands before what the code prints now."""
+        for place in run.calls:
+            attempt = self._dispatcher.flying.get((run.key, place))
+            if attempt is not None and (part := attempt.capture.lose_floor()) is not None:
+                self.record(run, [endings.output(attempt, part)])
 
     def _late_after_end(self, item: AttemptEnded) -> None:
         """An abandoned attempt outlived its run: the record of what it came to still belongs to that run (A3)."""
@@ -137,7 +180,9 @@ class Calls(Turns):
         self._commit()
         history = self.journal.load(item.attempt.run, parts=False)
         if history and history[-1].event.kind in {*ev.RUN_ENDS, ev.LATE_OUTCOME}:
-            self._rows.append(Row(item.attempt.run, history[-1].seq + 1, endings.late(item)))
+            rows = [*(endings.output(item.attempt, part) for part in item.attempt.outputs), endings.late(item)]
+            for number, event in enumerate(rows, history[-1].seq + 1):
+                self._rows.append(Row(item.attempt.run, number, event))
             self._commit()
 
     def _failed_attempt(self, run: LiveRun, call: OpenCall, item: AttemptEnded) -> None:
@@ -224,15 +269,20 @@ class Calls(Turns):
             self._timers.set((run.key, place, "limit"), now_us() + int((limit - spent) * 1_000_000) + 1000)
             return
         self._dispatcher.abandon(attempt)
+        attempt.capture.floor = False
+        attempt.outputs = attempt.capture.take()
+        unseen = self._keep_output(run, attempt)
         row = Event(ev.ATTEMPT_ABANDONED, now_us(), place, attempt=attempt.number, meta={"reason": "timeout"})
         self.record(run, [row])
         ended = self._dispatcher._failed(attempt, timed_out(attempt))
         call = run.calls.get(place)
         if call is None:
             return
+        call.unshown += unseen
         if ended.retry_in is not None:
             self._failed_attempt(run, call, ended)
         else:
-            self._deliver_later(
-                run, Delivery(ev.ACTIVITY_FAILED, place, ended.at, attempt.number, ended.payload, ended.live)
+            failed = Delivery(
+                ev.ACTIVITY_FAILED, place, ended.at, attempt.number, ended.payload, ended.live, call.unshown
             )
+            self._deliver_later(run, failed)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 from romancy_nb.clock import monotonic
 from romancy_nb.core.ledger import Answer, Asked
 from romancy_nb.errors import RunInterrupted
-from romancy_nb.runtime import hosts, launch
+from romancy_nb.runtime import hosts, launch, streams
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import CellCalls, Finished, Paused, Withdrawn
 from romancy_nb.runtime.observers import observer
@@ -23,7 +24,9 @@ class _Call:
     def __init__(self, instance: str, asked: Asked) -> None:
         self._engine = launch.current()
         self.host = hosts.CellHost()
-        self._item = CellCalls(instance, asked, self.host, self.host, observer().output())
+        streams.install()
+        self._outlet = observer().output()
+        self._item = CellCalls(instance, asked, self.host, self.host, self._outlet)
         self._withdrawn = False
 
     def send(self) -> None:
@@ -35,6 +38,9 @@ class _Call:
         elif isinstance(message, Answer):
             if message.outcome.live is not None:
                 without_our_frames(message.outcome.live)
+            if self._outlet is not None:
+                for payload in message.shows:
+                    self._outlet.show(json.loads(payload.text))
             return message
         elif isinstance(message, Finished) and message.error is not None:
             throw(message.error)

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
@@ -23,6 +23,8 @@ from romancy_nb.definitions.activity import Activity
 from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts, Context
 from romancy_nb.errors import AttemptTimeout
 from romancy_nb.payloads.failures import encode_failure
+from romancy_nb.runtime import figures
+from romancy_nb.runtime.capture import CAPTURE, Capture, Part
 from romancy_nb.runtime.inbox import AttemptEnded
 
 __all__ = ["Attempt", "Dispatcher"]
@@ -40,6 +42,8 @@ class Attempt:
         over: True when it no longer matters (timed out, cancelled): its outcome comes late.
         interrupted: Stop was pressed: a KeyboardInterrupt or cancellation is no failure of the activity.
         thread: ident of the thread that runs it, while it does.
+        capture: takes what it prints and displays.
+        outputs: what that came to, once it has ended.
         task: of an ``async def`` activity.
     """
 
@@ -57,6 +61,8 @@ class Attempt:
     thread: int = 0
     interrupting: bool = False
     future: Any = None
+    capture: Capture = field(default_factory=Capture)
+    outputs: list[Part] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
     @property
@@ -187,10 +193,11 @@ class Dispatcher:
             ended = context.copy().run(self._call, attempt) if context is not None else self._call(attempt)
         except BaseException as error:
             ended = self._failed(attempt, error)
+        attempt.outputs = attempt.capture.finish()
         self._inbox.put(ended)
 
     def _call(self, attempt: Attempt) -> AttemptEnded:
-        _enter(attempt.facts)
+        _enter(attempt)
         activity = attempt.activity
         value: Any = None
         failure: BaseException | None = None
@@ -205,6 +212,7 @@ class Dispatcher:
         while not _out_of_reach(attempt):
             pass
         try:
+            figures.collect(attempt.capture)
             if failure is None:
                 return self._completed(attempt, value)
         except BaseException as error:
@@ -262,7 +270,7 @@ class Dispatcher:
         if attempt.cancelled:
             self._inbox.put(AttemptEnded(attempt, now_us(), False, None, interrupted=True))
             return
-        _enter(attempt.facts)
+        _enter(attempt)
         activity = attempt.activity
         attempt.started = monotonic()
         timeout = activity.options.timeout
@@ -286,6 +294,8 @@ class Dispatcher:
         except BaseException as error:
             # nothing may reach the activities' loop, SystemExit least of all (E3)
             ended = self._failed(attempt, error)
+        figures.collect(attempt.capture)
+        attempt.outputs = attempt.capture.finish()
         self._inbox.put(ended)
 
     # -- how it ended ----------------------------------------------------------
@@ -365,9 +375,12 @@ def _plain(module: str, name: str) -> Any:
     return _named(module, name)
 
 
-def _enter(facts: ActivityFacts) -> None:
+def _enter(attempt: Attempt) -> None:
     """Make this context the activity's."""
+    facts = attempt.facts
     ACTIVITY.set(facts)
+    CAPTURE.set(attempt.capture)
+    figures.separate()
     if facts.enter is not None:
         facts.enter()
 

@@ -13,10 +13,12 @@ from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.runtime.inbox import AttemptEnded, Finished
 
 if TYPE_CHECKING:
+    from romancy_nb.runtime.capture import Part
+    from romancy_nb.runtime.dispatcher import Attempt
     from romancy_nb.runtime.live import LiveRun
     from romancy_nb.runtime.state import State
 
-__all__ = ["InDoubt", "as_record", "closed", "disconnected", "end", "is_doubt", "lost", "pause", "stick"]
+__all__ = ["InDoubt", "as_record", "closed", "disconnected", "end", "is_doubt", "lost", "output", "pause", "stick"]
 
 
 class InDoubt(RomancyError):
@@ -114,7 +116,7 @@ def closed(where: str) -> JournalError:
 
 def as_record(event: Event) -> Event | None:
     """Return what has to survive of an event whose turn could not be written: outcomes, because they cannot be had again."""
-    if event.kind in {ev.OUTCOME_RECORDED, ev.LATE_OUTCOME, ev.ATTEMPT_FAILED}:
+    if event.kind in {ev.OUTCOME_RECORDED, ev.LATE_OUTCOME, ev.ATTEMPT_FAILED, ev.ATTEMPT_OUTPUT}:
         return event
     if event.kind in {ev.ACTIVITY_COMPLETED, ev.ACTIVITY_FAILED} and not (event.meta or {}).get("reused"):
         meta = {"ok": event.kind == ev.ACTIVITY_COMPLETED}
@@ -126,6 +128,14 @@ def recorded(delivery: Delivery) -> Event:
     """Return the row that keeps an outcome which cannot be delivered yet (S1)."""
     meta = {"ok": delivery.kind == ev.ACTIVITY_COMPLETED}
     return Event(ev.OUTCOME_RECORDED, delivery.at, delivery.place, "", "", "", delivery.attempt, delivery.payload, meta)
+
+
+def output(attempt: Attempt, part: Part) -> Event:
+    """Return the row of what an attempt put out (N4)."""
+    meta: dict[str, object] = {"attempt": attempt.number}
+    if part.live:
+        meta["live"] = True
+    return Event(ev.ATTEMPT_OUTPUT, now_us(), attempt.place, payload=part.payload, meta=meta)
 
 
 def late(item: AttemptEnded) -> Event:

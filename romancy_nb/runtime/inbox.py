@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from romancy_nb.runtime.dispatcher import Attempt
     from romancy_nb.runtime.hosts import Host
     from romancy_nb.runtime.live import LiveRun
+    from romancy_nb.runtime.observers import Outlet
 
 __all__ = [
     "Activated",
@@ -101,8 +102,8 @@ class Start:
     """Is a person there (E4)?"""
     notebook: str | None = None
     cell: str | None = None
-    output: Callable[[], None] | None = None
-    """Leads what the current context prints to where the call was made; None where there is but one place."""
+    output: Outlet | None = None
+    """The output of the cell that made the call; None where prints go where they always go."""
     resume: bool = False
     """Asked for by ``Instance.resume``: a cancelled or finished run is told so instead of being run anew."""
     since: float = field(default_factory=monotonic)
@@ -167,7 +168,7 @@ class CellCalls:
     asked: Asked
     waiter: Waiter
     host: Host | None
-    output: Callable[[], None] | None
+    output: Outlet | None
     since: float = field(default_factory=monotonic)
     abandoned: bool = False
 

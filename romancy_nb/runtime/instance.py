@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Generator
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -182,6 +183,26 @@ class Instance(Generic[T]):
     def steps(self) -> Answer:
         """Return the newest run's steps: activity calls, timers and side effects, in order."""
         return self._answer("select * from steps where instance_id = ? and run = ? order by seq")
+
+    def outputs(self, seq: int | None = None) -> list[dict[str, Any]]:
+        """Return what the activities of the newest run printed and displayed, as Jupyter has outputs, in order.
+
+        Args:
+            seq: of the step (see ``steps()``); None: all of them.
+
+        >>> [o["text"] for o in order.outputs() if o["output_type"] == "stream"]  # doctest: +SKIP
+        ['reserved a lamp\\n']
+        """
+        rows = self.rows()
+        place = next((row.event.call for row in rows if row.seq == seq), None)
+        found = [
+            row.event.payload.text
+            for row in rows
+            if row.event.kind == ev.ATTEMPT_OUTPUT
+            and row.event.payload is not None
+            and (seq is None or row.event.call == place)
+        ]
+        return [output for text in found for output in json.loads(text)]
 
     def runs(self) -> Answer:
         """Return the instance's runs, oldest first."""

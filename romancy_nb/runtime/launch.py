@@ -20,13 +20,13 @@ from romancy_nb.errors import AwaitInterrupted, JournalError, RunInterrupted, Ru
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.locate import Location, find_journal
 from romancy_nb.journal.protocol import Table
-from romancy_nb.runtime import hosts, ownership
+from romancy_nb.runtime import hosts, ownership, streams
 from romancy_nb.runtime.engine import Engine
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import Finished, Found, Interrupt, Paused, Start
 from romancy_nb.runtime.instance import Instance, Instances, Latch, decoded, head_of, started, status_of
 from romancy_nb.runtime.live import LiveRun
-from romancy_nb.runtime.observers import observer
+from romancy_nb.runtime.observers import Observer, observer
 from romancy_nb.runtime.tracebacks import throw
 
 __all__ = [
@@ -288,8 +288,9 @@ def resume(engine: Engine, instance_id: str) -> Found:
     return started(latch.get())
 
 
-def _start(request: Request, waiter: Any, host: hosts.Host | None = None) -> Start:
-    told = observer()
+def _start(request: Request, waiter: Any, host: hosts.Host | None = None, told: Observer | None = None) -> Start:
+    told = told or observer()
+    streams.install()
     prints = request.workflow.fingerprint()
     notebook, cell = told.provenance()
     return Start(request, prints.digest, dict(prints.reads), waiter, host, told.attached, notebook, cell, told.output())
@@ -299,11 +300,14 @@ class EngineLauncher:
     """How ``Workflow`` reaches the current engine."""
 
     def start(self, request: Request) -> Instance[Any]:
-        engine, latch = current(), Latch()
-        engine.inbox.put(_start(request, latch))
+        engine, latch, told = current(), Latch(), observer()
+        engine.inbox.put(_start(request, latch, told=told))
         found = started(latch.get())
         handle = Instance[Any](engine, found.run.instance, request.workflow.name, request.workflow)
-        observer().found(handle, found.what, found.line)
+        told.found(handle, found.what, found.line)
+        latch.on_tell = lambda: told.left(handle)
+        if not latch.messages.empty():  # it has ended meanwhile
+            told.left(handle)
         return handle
 
     def run(self, request: Request) -> Any:
@@ -323,11 +327,11 @@ class CellCall:
         self._request = request
         self._host = hosts.CellHost()
         self._host.on_stop = self._stop_pressed
-        self._start = _start(request, self._host, self._host)
+        self._observer = observer()
+        self._start = _start(request, self._host, self._host, self._observer)
         self._stopping = False
         self._run: LiveRun | None = None
         self._handle: Instance[Any] | None = None
-        self._observer = observer()
 
     def run(self) -> Any:
         """Wait on this thread; Stop pauses the run durably."""

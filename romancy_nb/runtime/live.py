@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from romancy_nb.definitions.workflow import Workflow
     from romancy_nb.runtime.hosts import Host
     from romancy_nb.runtime.inbox import Start, Waiter
+    from romancy_nb.runtime.observers import Outlet
 
 __all__ = ["Build", "LiveRun"]
 
@@ -77,6 +78,10 @@ class LiveRun:
     """Rows that go in front of the next activation's: run_started, run_resumed."""
     start: Start | None = None
     """The call that took the run up, which a mismatch turns into a new run (R7)."""
+    outlet: Outlet | None = None
+    """The output of the cell that made that call (N4)."""
+    again: bool = False
+    """It is rebuilt where nobody looks: what its code has printed before is not printed again."""
     replay_only: bool = False
     """The run has ended; its code is run against the journal for the result alone."""
     retrying: bool = False

@@ -144,7 +144,9 @@ class Notebooks(Activations):
             return
         if isinstance(found, str):
             place = found
-            if place not in run.calls:
+            if place in run.calls:
+                self._adopt(run, place, item)
+            else:
                 if ledger.in_doubt(place):
                     item.waiter.tell(Answer(Outcome(False, NULL, _doubt(run, item)), True, 0, now_us()))
                     return
@@ -157,7 +159,19 @@ class Notebooks(Activations):
         run.asking.setdefault(place, []).append(item.waiter)
         run.waiters.append(item.waiter)
 
+    def _adopt(self, run: LiveRun, place: str, item: CellCalls) -> None:
+        """It is executing here: from now on it talks in the cell that waits for it now."""
+        flying = self._dispatcher.flying.get((run.key, place))
+        run.calls[place].host, run.calls[place].output = item.host, item.output
+        if flying is not None and (part := flying.capture.move(item.output)) is not None:
+            self._put_out(run, flying, [part._replace(live=False)])
+            run.calls[place].unshown += (part.payload,)
+
     def _execute(self, run: LiveRun, call: OpenCall, item: CellCalls) -> None:
+        for place, other in run.calls.items():  # what the cell's other calls put out is shown with their outcomes now
+            flying = self._dispatcher.flying.get((run.key, place))
+            if other.cell == call.cell and flying is not None and (part := flying.capture.lose_floor()) is not None:
+                self._put_out(run, flying, [part])
         if run.opening:
             self.record(run, run.opening)
             run.opening = []

@@ -14,9 +14,38 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from romancy_nb.runtime.instance import Instance
 
-__all__ = ["Console", "Observer", "observer", "use_observer"]
+__all__ = ["Console", "Observer", "Outlet", "observer", "use_observer"]
 
 log = logging.getLogger("romancy_nb")
+
+
+class Outlet(Protocol):
+    """The output of the cell in which a call was made, for whatever comes from other threads and later (N4).
+
+    Attributes:
+        through: what is printed goes to the person at once by itself; only what the journal holds is to be shown here.
+    """
+
+    @property
+    def through(self) -> bool: ...
+
+    def enter(self) -> None:
+        """Lead what the current context writes past us (a C library, a stream that cannot be caught) to the cell."""
+
+    def show(self, outputs: list[dict[str, Any]]) -> None:
+        """Add *outputs*, as Jupyter has them, to the cell."""
+
+    def prints(self, name: str, text: str) -> None:
+        """Add what workflow code writes to a stream."""
+
+    def displays(self, *args: Any, **options: Any) -> None:
+        """Add what workflow code displays; the arguments of IPython's ``publish``."""
+
+    def touched(self, capture: Any) -> None:
+        """Something changed in the capture of an attempt that belongs to this cell."""
+
+    def left(self, capture: Any) -> None:
+        """That attempt is over, or belongs to another cell now."""
 
 
 class Observer(Protocol):
@@ -33,6 +62,9 @@ class Observer(Protocol):
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
         """The call returns or raises now."""
 
+    def left(self, instance: Instance[Any]) -> None:
+        """A run that nobody waits for has come to its end. Called on the engine's thread: must return at once."""
+
     def notice(self, line: str) -> None:
         """Something that the person should know."""
 
@@ -43,8 +75,8 @@ class Observer(Protocol):
         """The folder in which the work began; None: the working directory."""
         ...
 
-    def output(self) -> Callable[[], None] | None:
-        """Return what leads the prints of the context it is called in to where this call is made; None: no need to."""
+    def output(self) -> Outlet | None:
+        """Return the output of the cell that makes the call; None: prints go where they always go."""
         ...
 
 
@@ -61,6 +93,9 @@ class Console:
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
         pass
 
+    def left(self, instance: Instance[Any]) -> None:
+        pass
+
     def notice(self, line: str) -> None:
         if sys.stderr is not None and sys.stderr.isatty():
             print(line, file=sys.stderr)
@@ -73,7 +108,7 @@ class Console:
     def folder(self) -> Path | None:
         return None
 
-    def output(self) -> Callable[[], None] | None:
+    def output(self) -> Outlet | None:
         return None
 
 

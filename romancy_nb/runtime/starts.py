@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_inputs",
     "derived_id",
+    "explain",
     "is_forgotten",
     "line_for",
     "new_id",

@@ -145,6 +145,8 @@ class TakeUp:
         event = starts.started_event(
             start, instance, number, reason, now, engine.token, earlier, engine.namespace, redo
         )
+        if old_reads is not None and event.meta is not None and (cause := starts.explain(old_reads, start.reads)):
+            event = event._replace(meta={**event.meta, "cause": cause})
         run = self._live(start, starts.new_run_key(now), instance, number)
         run.opening = [event]
         run.build = Build([(1, event)], pool)
@@ -207,7 +209,7 @@ class TakeUp:
         run.pending = [delivery for delivery in run.pending if delivery.place not in run.noted]
         engine.put_down(run)
         run.calls.clear()
-        run.host = host
+        run.host, run.again = host, True
         rows = self._load(run.key)
         run.build = Build(rows, None if run.replay_only else self._earlier(run, rows[0][1]))
         engine.make_ready(run)
@@ -255,6 +257,7 @@ class TakeUp:
             lambda: request.workflow.body(request.inputs),
         )
         run.start = start
+        run.outlet = start.output
         run.attached = start.attached
         if head is not None:
             run.next_seq, run.epoch = head.last_seq + 1, head.epoch

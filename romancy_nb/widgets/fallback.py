@@ -13,13 +13,14 @@ __all__ = ["HISTORY_MIME", "history_json", "html", "mimebundle", "text"]
 HISTORY_MIME: Final = "application/vnd.romancy.history+json"
 
 
-def mimebundle(view: Snapshot, *, live: bool = False) -> dict[str, Any]:
+def mimebundle(view: Snapshot, *, live: bool = False, pictures: bool = True) -> dict[str, Any]:
     """Return *view* in the three static forms, ready to be displayed and saved.
 
     Args:
         view: the run.
         live: keep what is true only of the call being shown (``origin_now``). The last update of a display leaves it
             out, so that running a notebook twice saves the same bytes (N7).
+        pictures: embed small pictures that steps displayed; a call leaves them out, since they stand above.
     """
     shown = view if live else view.saved()
-    return {"text/plain": text(shown), "text/html": html(shown), HISTORY_MIME: history_json(shown)}
+    return {"text/plain": text(shown), "text/html": html(shown, pictures=pictures), HISTORY_MIME: history_json(shown)}

@@ -20,6 +20,7 @@ from typing import Final
 from romancy_nb.widgets.axis import Axis, Segment, axis_of, segments
 from romancy_nb.widgets.fallback_text import FOLDED, NO_STEPS, bar
 from romancy_nb.widgets.marks import MARKS, Gap, legend, look_of, note, run_mark, shown_rows, spent, summary, title
+from romancy_nb.widgets.outputs import folded
 from romancy_nb.widgets.snapshot import Attempt, Snapshot, Step
 from romancy_nb.words import duration, utc
 
@@ -67,21 +68,24 @@ _FAINT: Final = "opacity:0.65"
 _CELL: Final = f"text-align:left;vertical-align:top;padding:3px 10px 3px 0;border:0;border-top:{_RULE}"
 
 
-def html(view: Snapshot, rows: int = 120) -> str:
+def html(view: Snapshot, rows: int = 120, *, pictures: bool = True) -> str:
     """Return the timeline of *view* as one ``<div>`` without scripts, style sheets or references, at most 300 kB.
 
     A run of more than *rows* steps is shown like in ``text``: its ends, what went wrong, and how many rows
     are left out.
     """
     while True:
-        made = _document(view, rows)
-        if len(made.encode()) <= _LIMIT or rows <= 6:
+        made = _document(view, rows, pictures)
+        if len(made.encode()) <= _LIMIT or (rows <= 6 and not pictures):
             return made
-        rows = rows * 2 // 3
+        if pictures:
+            pictures = False
+        else:
+            rows = rows * 2 // 3
 
 
-def _document(view: Snapshot, rows: int) -> str:
-    body = _table(view, rows) if view.steps else f'<div style="margin-top:8px;{_FAINT}">{NO_STEPS}</div>'
+def _document(view: Snapshot, rows: int, pictures: bool) -> str:
+    body = _table(view, rows, pictures) if view.steps else f'<div style="margin-top:8px;{_FAINT}">{NO_STEPS}</div>'
     return (
         '<div style="font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;max-width:980px;padding:4px 0">'
         f"{_head(view)}{body}</div>"
@@ -130,13 +134,14 @@ def _text(text: str) -> str:
 # -- table -----------------------------------------------------------------------------------------------------------
 
 
-def _table(view: Snapshot, limit: int) -> str:
+def _table(view: Snapshot, limit: int, pictures: bool) -> str:
     axis = axis_of(view)
     head = f"text-align:left;font-weight:normal;padding:3px 10px 3px 0;border:0;{_FAINT};font-size:12px;"
     ruler = f'Timeline <span style="float:right">{duration(axis.end - axis.start)}</span>'
     folds = _folds(axis)
     rows = "".join(
-        _gap_row(row) if isinstance(row, Gap) else _row(row, view, axis, folds) for row in shown_rows(view.steps, limit)
+        _gap_row(row) if isinstance(row, Gap) else _row(row, view, axis, folds, pictures)
+        for row in shown_rows(view.steps, limit)
     )
     columns = (("Step", "width:42%"), (ruler, ""), ("Time", "text-align:right;width:10%"), ("Note", "width:16%"))
     headings = "".join(f'<th scope="col" style="{head}{style}">{said}</th>' for said, style in columns)
@@ -148,14 +153,14 @@ def _table(view: Snapshot, limit: int) -> str:
     )
 
 
-def _row(step: Step, view: Snapshot, axis: Axis, folds: str) -> str:
+def _row(step: Step, view: Snapshot, axis: Axis, folds: str, pictures: bool) -> str:
     colour = _COLOURS[look_of(step)]
     said = note(step)
     loud = step.status in {"failed", "in_doubt"}
     remark = f"<strong>{_text(said)}</strong>" if loud else _text(said)
     return (
         '<tr style="background-color:transparent">'
-        f'<td style="{_CELL}">{_step(step, view, colour)}</td>'
+        f'<td style="{_CELL}">{_step(step, colour, pictures)}</td>'
         f'<td style="{_CELL}">{_track(step, view, axis, folds)}</td>'
         f'<td style="{_CELL};text-align:right;white-space:nowrap">{_text(spent(step, view.as_of))}</td>'
         f'<td style="{_CELL};font-size:12px;{"" if loud else _FAINT}">{remark}</td></tr>'
@@ -207,7 +212,7 @@ def _told(step: Step, view: Snapshot) -> str:
 # -- one step --------------------------------------------------------------------------------------------------------
 
 
-def _step(step: Step, view: Snapshot, colour: str) -> str:
+def _step(step: Step, colour: str, pictures: bool) -> str:
     nested = "&nbsp;" * 4 * (min(step.depth, 8) - 1) + "↳ " if step.depth else ""
     hint = f'<span style="{_FAINT}">({_text(step.input)})</span>' if step.input else ""
     summary_ = (
@@ -215,8 +220,8 @@ def _step(step: Step, view: Snapshot, colour: str) -> str:
         f"{MARKS[look_of(step)]}</span> <strong>{_text(step.name)}</strong>{hint}"
     )
     facts = _facts(step)
-    if not facts:
-        return f'<div style="overflow-wrap:break-word">{summary_}</div>'
+    if step.outputs:
+        facts.insert(-1, folded(step.outputs, pictures=pictures))
     return (
         '<details style="overflow-wrap:break-word"><summary style="cursor:pointer;white-space:nowrap;overflow:hidden;'
         f'text-overflow:ellipsis">{summary_}</summary><div style="padding:2px 0 6px 16px;font-size:12px">'

@@ -19,6 +19,7 @@ from romancy_nb.widgets.marks import (
     summary,
     title,
 )
+from romancy_nb.widgets.outputs import in_brief
 from romancy_nb.widgets.snapshot import Snapshot, Step
 from romancy_nb.words import duration, fit, utc, width
 
@@ -106,6 +107,8 @@ def _rows(view: Snapshot, columns: int, limit: int) -> list[str]:
         drawn = bar(row, axis, view.as_of, track)
         took = spent(row, view.as_of)
         lines.append(f"{mark} {fit(_label(row), label)} {drawn} {took:>{_TIME - 1}}  {note(row)}")
+        if brief := in_brief(row.outputs):
+            lines.append(f"{'  ' * min(row.depth, 8)}  │ {brief}")
     return [fit(line, columns) for line in lines]
 
 

@@ -88,6 +88,7 @@ class Snapshot:
         workflow: its name.
         number: of the run, from 1.
         reason: why this run exists, as the journal has it.
+        cause: what was edited, where that made a new run; or empty.
         status: ``running``, ``waiting``, ``paused``, ``interrupted``, ``stuck``, ``completed``, ``failed``,
             ``cancelled``, …
         words: the status in plain words (N9).
@@ -109,6 +110,7 @@ class Snapshot:
     workflow: str
     number: int
     reason: str
+    cause: str
     status: str
     words: str
     hint: str
@@ -168,6 +170,7 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
         workflow=clip(start.name),
         number=int(facts.get("number", 1)),
         reason=clip(str(facts.get("reason", ""))),
+        cause=clip(str(facts.get("cause", ""))),
         status=status,
         words="between cells" if facts.get("kind") == "notebook" and not live else _WORDS.get(status, status),
         hint=_HINTS.get(status, ""),
@@ -252,7 +255,7 @@ def history_json(view: Snapshot) -> dict[str, Any]:
     first, last = 0, len(steps) - 1
     while first <= last:
         from_head = len(head) <= len(tail)
-        step = _without_empty(asdict(steps[first if from_head else last]))
+        step = _without_empty(asdict(replace(steps[first if from_head else last], outputs=())))
         step["attempts"] = [_without_empty(a) for a in step.get("attempts", [])[-_ATTEMPTS_KEPT:]]
         if not _says_more_than_step(step):
             del step["attempts"]

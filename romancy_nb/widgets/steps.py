@@ -7,6 +7,7 @@ is the one of the code, and two branches that ran at the same time never shuffle
 
 from __future__ import annotations
 
+import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -68,6 +69,7 @@ class Step:
         input: preview of the inputs.
         output: preview of the result.
         error: preview of the error.
+        outputs: what it printed and displayed, as Jupyter has outputs.
     """
 
     seq: int
@@ -86,6 +88,7 @@ class Step:
     input: str
     output: str
     error: str
+    outputs: tuple[dict[str, Any], ...] = ()
 
     @property
     def from_journal(self) -> bool:
@@ -123,6 +126,7 @@ class _Call:
     outcome_seq: int = 0
     cancelled: int | None = None
     next_at: int | None = None
+    outputs: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -209,6 +213,8 @@ def _take(call: _Call, seq: int, event: Event, owner: str) -> None:
         call.end(event, "failed")
         next_at = (event.meta or {}).get("next_at")
         call.next_at = int(next_at) if next_at else None
+    elif kind == ev.ATTEMPT_OUTPUT:
+        call.outputs += json.loads(event.payload.text) if event.payload is not None else []
     elif kind == ev.ATTEMPT_ABANDONED:
         call.attempt(event).outcome = "abandoned"
     elif kind == ev.LATE_OUTCOME:
@@ -301,6 +307,7 @@ def _step(call: _Call, owner: str, live: bool, ended: bool, since: int | None) -
         input=preview.inputs(intent.payload) if is_activity else _delay(meta),
         output=preview.value(result) if status == "completed" and result is not None else "",
         error=preview.failure(result) if status == "failed" else "",
+        outputs=tuple(call.outputs),
     )
 
 

@@ -30,6 +30,10 @@ class Timeline:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return fallback.mimebundle(self.view)
 
+    def below_its_output(self) -> dict[str, Any]:
+        """Return the same for the end of a call's output, where what the steps displayed has been shown."""
+        return fallback.mimebundle(self.view, pictures=False)
+
     def __str__(self) -> str:
         return fallback.text(self.view)
 

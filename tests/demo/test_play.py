@@ -151,7 +151,7 @@ def test_run_all_afterwards_returns_from_the_journal_and_adds_no_effect(played: 
     finally:
         run.stop()
     assert (played.folder / "ledger.jsonl").read_bytes() == before
-    assert "Nothing was executed" in "\n".join(texts(notebook))
+    assert "The same call returns it and executes nothing" in "\n".join(texts(notebook))
 
 
 @pytest.mark.kernel

@@ -57,7 +57,10 @@ class Cell:
     """One execution of a cell, and what it has put out so far.
 
     Attributes:
+        stdout: prints, and the lines with which a call says what it does, in the order in which a person reads them.
         displays: mimebundles, in order; the result is the last.
+        live: what running steps had put out when the head of the call was last updated.
+        settled: what the head of the call says in the end.
         took: seconds from sending to the reply.
     """
 
@@ -74,11 +77,17 @@ class Cell:
     status: str = ""
     took: float = 0.0
     idle: bool = False
+    live: str = ""
+    settled: str = ""
 
     def take(self, message: dict[str, Any]) -> None:
         content, kind = message["content"], message["msg_type"]
         if kind == "stream":
             setattr(self, content["name"], getattr(self, content["name"]) + plain(content["text"]))
+        elif kind in {"display_data", "update_display_data"} and "romancy" in content["metadata"]:
+            # the cell that has the display, whichever cell the update came with
+            owner = self.kernel.heads.setdefault(content["transient"]["display_id"], self)
+            owner.take_head(content["metadata"]["romancy"], content["data"]["text/plain"])
         elif kind in {"display_data", "execute_result"}:
             self.displays.append(content["data"])
             if kind == "execute_result":
@@ -89,6 +98,16 @@ class Cell:
         elif kind == "status":
             self.idle = content["execution_state"] == "idle"
 
+    def take_head(self, what: str, text: str) -> None:
+        """The head of a call's output: its lines are read like prints."""
+        if what == "line":
+            new = [line for line in text.splitlines() if line not in self.stdout.splitlines()]
+            self.stdout += "".join(f"{line}\n" for line in new)
+        elif what == "live":
+            self.live = text
+        else:
+            self.settled = text
+
     @property
     def text(self) -> str:
         """All that a person reads: prints, errors, and the text of displays."""
@@ -97,7 +116,9 @@ class Cell:
 
     def until(self, text: str) -> Cell:
         """Wait until *text* stands in what the cell has printed."""
-        eventually(lambda: self.kernel.listen() or text in self.stdout + self.stderr, f"{text!r} in the output")
+        eventually(
+            lambda: self.kernel.listen() or text in self.stdout + self.stderr + self.live, f"{text!r} in the output"
+        )
         return self
 
     def finish(self, within: float = DEADLINE) -> Cell:
@@ -125,6 +146,8 @@ class Kernel:
     """A kernel of *python* with working directory *cwd*.
 
     Attributes:
+        heads: cells by the id of the display with which a call's output begins.
+        stray: output that belongs to no cell that was sent.
         effects: the file to which the test's activities write a line each time they are executed.
     """
 
@@ -143,6 +166,8 @@ class Kernel:
         self.manager = KernelManager(kernel_spec_manager=specs, kernel_name="python3")
         self.cwd = cwd
         self.cells: dict[str, Cell] = {}
+        self.stray: list[dict[str, Any]] = []
+        self.heads: dict[str, Cell] = {}
         self._start()
 
     def _start(self) -> None:
@@ -198,6 +223,8 @@ class Kernel:
             cell = self.cells.get(message["parent_header"].get("msg_id", ""))
             if cell is not None:
                 cell.take(message)
+            elif message["msg_type"] in {"stream", "display_data"}:
+                self.stray.append(message)
 
     def stop_button(self) -> float:
         """Press Stop; return when that was."""

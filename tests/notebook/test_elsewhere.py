@@ -185,10 +185,10 @@ CELLS = (
 def test_a_headless_execution_keeps_its_journal_in_its_working_directory(tmp_path: Path) -> None:
     room = tmp_path / "room"
     room.mkdir()
-    for expected in ("Started (flow", "Nothing was executed"):
+    for _ in range(2):
         book = notebook(*CELLS)
         _Client(book, resources={"metadata": {"path": str(room)}}).execute(env=environment())
-        assert expected in outputs(book)
+        assert "The same call returns it and executes nothing" in outputs(book)
         assert f"journal {room / '.romancy' / 'journal.duckdb'}" in outputs(book)
         nbformat.validate(book)
     assert (room / "effects").read_text() == "step "

@@ -1,0 +1,215 @@
+"""The output of one cell, for what comes from other threads and after the cell has ended (N4, N7).
+
+ipykernel adds a message to the cell that is named in a context variable of the stream or the publisher, and on its other
+threads to whichever cell runs just then. So everything here is written in a context of its own, in which these variables
+name the cell that made the call.
+
+A call's output begins with a *head*: one display with an id. While the call is on, it says what the call does and shows
+what its steps put out that stands nowhere else yet; a thread of its own updates it five times a second at the most. In the
+end it says what history says, so that the file is the same however often the cell is run.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import Context, ContextVar
+from functools import partial
+from queue import Empty, SimpleQueue
+from secrets import token_hex
+from typing import Any, Final
+
+from romancy_nb.notebook import heads, identity
+from romancy_nb.runtime import streams
+from romancy_nb.runtime.capture import Capture
+from romancy_nb.runtime.observers import Outlet
+
+__all__ = ["CellOutlet", "TerminalOutlet", "settle_all"]
+
+PACE: Final = 0.2
+"""Seconds between two updates of a head."""
+
+_dirty: SimpleQueue[CellOutlet] = SimpleQueue()
+_publishers: list[threading.Thread] = []
+_unsettled: dict[CellOutlet, None] = {}
+
+
+class CellOutlet:
+    """The output of the cell that runs when this is made."""
+
+    through = False
+
+    def __init__(self) -> None:
+        self._streams: dict[str, Any] = {"stdout": sys.stdout, "stderr": sys.stderr}
+        self._publisher: Any = getattr(identity.shell(), "display_pub", None)
+        # not what IPython puts there for the time of a cell
+        self._write = {name: partial(type(stream).write, stream) for name, stream in self._streams.items()}
+        self._cells: list[tuple[ContextVar[Any], Any]] = []
+        for place in (*self._streams.values(), self._publisher):
+            variable = getattr(place, "_parent_header", None)
+            if isinstance(variable, ContextVar):
+                self._cells.append((variable, place.parent_header))
+        self._order = threading.RLock()
+        self._last = ""
+        self._headless = identity.cell_id() is None
+        self._head = ""
+        self._lines: list[str] = []
+        self._finally = ""
+        self._captures: dict[Capture, None] = {}
+        self._waits = False
+
+    # -- what the runtime asks for ----------------------------------------------------------
+
+    def enter(self) -> None:
+        for variable, cell in self._cells:
+            variable.set(cell)
+
+    def show(self, outputs: list[dict[str, Any]]) -> None:
+        _show(self, outputs)
+
+    def prints(self, name: str, text: str) -> None:
+        """Write to a stream; what the other one holds back goes first, so that their order in the file is no accident."""
+        with self._order:
+            if self._last and self._last != name:
+                self._in_cell(self._streams[self._last].flush)
+            self._last = name
+            self._in_cell(self._write[name], text)
+
+    def displays(self, *args: Any, **options: Any) -> None:
+        self._in_cell(self._publisher.publish, *args, **options)
+
+    def touched(self, capture: Capture) -> None:
+        self._captures[capture] = None
+        self._update_soon()
+
+    def left(self, capture: Capture) -> None:
+        if capture in self._captures:
+            self._captures.pop(capture, None)
+            self._update_soon()
+
+    def _in_cell(self, function: Callable[..., Any], *args: Any, anywhere: bool = False, **options: Any) -> None:
+        """Call *function* for this cell, or, where its place is given by a display's id, from any."""
+
+        def work() -> None:
+            if not anywhere:
+                self.enter()
+            streams.THROUGH.set(True)
+            function(*args, **options)
+
+        with self._order:
+            Context().run(work)
+
+    # -- the head ----------------------------------------------------------
+
+    def say(self, line: str) -> None:
+        """Show *line* in the head; the first makes the head."""
+        self._lines.append(line)
+        if self._head:
+            self._update()
+        else:
+            self._head = f"romancy-{token_hex(8)}"
+            self._publish(heads.said(self._lines), update=False)
+
+    def settle(self, line: str, *, later: bool = False) -> None:
+        """From now on the head says *line*, which follows from history.
+
+        A person reads first what the call did: where a frontend is there (it sends the cell's id), the head changes when the
+        next cell is run. *later* asks for that everywhere.
+        """
+        self._finally = line
+        self._captures.clear()
+        _unsettled[self] = None
+        if self._headless and not later:
+            self.settle_now()
+        else:
+            self._update()
+
+    def settle_now(self) -> None:
+        _unsettled.pop(self, None)
+        if self._head:
+            self._publish(heads.settled(self._finally), update=True)
+
+    def _update(self) -> None:
+        if self._head:
+            unseen = [(c.name, outputs) for c in list(self._captures) if (outputs := c.unseen())]
+            self._publish(heads.said(self._lines, unseen), update=True)
+
+    def _publish(self, bundle: tuple[dict[str, str], dict[str, str]], *, update: bool) -> None:
+        data, metadata = bundle
+        transient = {"display_id": self._head}
+        # an update is found by the id; nbclient listens only to messages for the cell that runs just then
+        self._in_cell(self._publisher.publish, data, metadata, anywhere=update, transient=transient, update=update)
+
+    def _update_soon(self) -> None:
+        if not self._waits and self._head and not self._finally:
+            self._waits = True
+            if not _publishers:
+                _publishers.append(threading.Thread(target=_update_heads, name="romancy display", daemon=True))
+                _publishers[0].start()
+            _dirty.put(self)
+
+
+class TerminalOutlet:
+    """IPython in a terminal: prints are there at once, wherever they come from; what the journal holds is printed again."""
+
+    through = True
+
+    def __init__(self) -> None:
+        self._publisher: Any = getattr(identity.shell(), "display_pub", None)
+
+    def enter(self) -> None:
+        pass
+
+    def show(self, outputs: list[dict[str, Any]]) -> None:
+        _show(self, outputs)
+
+    def prints(self, name: str, text: str) -> None:
+        stream: Any = getattr(sys, name)
+        type(stream).write(stream, text)
+
+    def displays(self, *args: Any, **options: Any) -> None:
+        def work() -> None:
+            streams.THROUGH.set(True)
+            self._publisher.publish(*args, **options)
+
+        Context().run(work)
+
+    def touched(self, capture: Capture) -> None:
+        pass
+
+    def left(self, capture: Capture) -> None:
+        pass
+
+
+def _show(outlet: Outlet, outputs: list[dict[str, Any]]) -> None:
+    for output in outputs:
+        kind = output["output_type"]
+        if kind == "stream":
+            outlet.prints(output["name"], output["text"])
+        else:
+            transient, update = output.get("transient") or {}, kind == "update_display_data"
+            outlet.displays(output["data"], output.get("metadata") or {}, transient=transient, update=update)
+
+
+def _update_heads() -> None:
+    """Update the heads of which something changed, a moment after it did."""
+    pause: SimpleQueue[None] = SimpleQueue()
+    while True:
+        changed = [_dirty.get()]
+        with suppress(Empty):
+            pause.get(timeout=PACE)
+        while not _dirty.empty():
+            changed.append(_dirty.get())
+        for outlet in changed:
+            outlet._waits = False
+            with suppress(Exception):  # a head that cannot be drawn is not worth a word: what it shows comes anyway
+                if not outlet._finally:
+                    outlet._update()
+
+
+def settle_all(*_: Any) -> None:
+    """Let every head whose call is over say what history says. Called when a cell is about to run."""
+    for outlet in list(_unsettled):
+        outlet.settle_now()
