@@ -51,6 +51,10 @@ class CellOutlet:
             variable = getattr(place, "_parent_header", None)
             if isinstance(variable, ContextVar):
                 self._cells.append((variable, place.parent_header))
+        # up to ipykernel 6 the publisher has one cell for all threads, and hooks that are a thread's own
+        hooked = hasattr(self._publisher, "register_hook") and hasattr(self._publisher, "parent_header")
+        known = isinstance(getattr(self._publisher, "_parent_header", None), ContextVar)
+        self._header: Any = getattr(self._publisher, "parent_header", None) if hooked and not known else None
         self._order = threading.RLock()
         self._last = ""
         self._headless = identity.cell_id() is None
@@ -78,7 +82,18 @@ class CellOutlet:
             self._in_cell(self._write[name], text)
 
     def displays(self, *args: Any, **options: Any) -> None:
-        self._in_cell(self._publisher.publish, *args, **options)
+        if self._header is None:
+            self._in_cell(self._publisher.publish, *args, **options)
+            return
+        self._publisher.register_hook(self._redirected)
+        try:
+            self._in_cell(self._publisher.publish, *args, **options)
+        finally:
+            self._publisher.unregister_hook(self._redirected)
+
+    def _redirected(self, message: dict[str, Any]) -> dict[str, Any]:
+        message["parent_header"] = self._header
+        return message
 
     def touched(self, capture: Capture) -> None:
         self._captures[capture] = None
@@ -139,8 +154,10 @@ class CellOutlet:
     def _publish(self, bundle: tuple[dict[str, str], dict[str, str]], *, update: bool) -> None:
         data, metadata = bundle
         transient = {"display_id": self._head}
-        # an update is found by the id; nbclient listens only to messages for the cell that runs just then
-        self._in_cell(self._publisher.publish, data, metadata, anywhere=update, transient=transient, update=update)
+        if not update:
+            self.displays(data, metadata, transient=transient)
+        else:  # it is found by the id, and nbclient listens only to messages for the cell that runs just then
+            self._in_cell(self._publisher.publish, data, metadata, anywhere=True, transient=transient, update=True)
 
     def _update_soon(self) -> None:
         if not self._waits and self._head and not self._finally:

@@ -119,17 +119,27 @@ def test_fifty_activities_that_talk_at_once_mix_no_line(flows: Kernel) -> None:
 
 
 def test_background_runs_talk_in_the_cell_that_started_them_while_another_cell_prints(flows: Kernel) -> None:
-    one = flows.ok("one = crowd.start('one', 5, 200)")
-    two = flows.ok("two = crowd.start('two', 5, 200)")
+    flows.ok(
+        "go = threading.Event()\n@rn.activity(retry=once)\nasync def chats_later(name: str, lines: int) -> str:\n"
+        "    while not go.is_set():\n        await asyncio.sleep(0.001)\n    for n in range(lines):\n"
+        "        print(f'<{name} {n}>')\n        await asyncio.sleep(0)\n    return name\n"
+        "@rn.workflow\nasync def later(name: str) -> int:\n"
+        "    done = await asyncio.gather(*(chats_later(f'{name}-{n}', 100) for n in range(5)))\n"
+        "    print(name, 'is done')\n    display(HTML(name))\n    return len(done)"
+    )
+    one, two = flows.ok("one = later.start('one')"), flows.ok("two = later.start('two')")
     third = flows.ok(
-        "for n in range(300):\n    print('third', n)\n    time.sleep(0.001)\none.result(30), two.result(30)"
+        "go.set()\nn = 0\nwhile 'running' in (one.status, two.status):\n    print('third', n)\n    n += 1\n"
+        "one.result(30), two.result(30)"
     )
     eventually(lambda: flows.listen() or ("is done" in one.stdout and "is done" in two.stdout), "both runs to be done")
-    assert [line for line in third.stdout.splitlines() if line] == [f"third {n}" for n in range(300)]
+    lines = third.stdout.splitlines()
+    assert lines and lines == [f"third {n}" for n in range(len(lines))]
     for cell, name in ((one, "one"), (two, "two")):
         lines = cell.stdout.splitlines()[1:]
-        assert sorted(lines[:-1]) == sorted(f"<{name}-{p} {n}>" for p in range(5) for n in range(200))
+        assert sorted(lines[:-1]) == sorted(f"<{name}-{p} {n}>" for p in range(5) for n in range(100))
         assert lines[-1] == f"{name} is done"
+        assert [bundle["text/plain"] for bundle in shown(cell)] == ["<IPython.core.display.HTML object>"]
     assert flows.stray == []
 
 
