@@ -361,6 +361,44 @@ def test_running_all_cells_twice_saves_the_same_bytes(tmp_path: Path) -> None:
     assert saved[0] == saved[1]
 
 
+def test_figures_and_bars_are_the_same_bytes_in_every_file(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("tqdm")
+    cells = (
+        "%load_ext romancy_nb",
+        "import sys\nimport matplotlib.pyplot as plt\nfrom tqdm import tqdm\n"
+        "@rn.activity\ndef draws(x: int) -> int:\n    for i in tqdm(range(3)):\n        plt.plot([i, x])\n    return x\n"
+        "@rn.activity\ndef shows(x: int) -> int:\n    plt.plot([1, x])\n    plt.show()\n    print('shown')\n    return x\n"
+        "@rn.workflow\ndef flow(x: int) -> int:\n    rn.gather(draws.bind(1), draws.bind(2), shows.bind(3))\n"
+        "    plt.plot([3, x])\n    return shows(x)\n",
+        "flow(5)",
+    )
+    saved = []
+    for _ in range(2):
+        book = notebook(*cells)
+        _Client(book, resources={"metadata": {"path": str(tmp_path)}}).execute(env=environment())
+        saved.append([_bare(cell) for cell in book.cells])
+    assert saved[0] == saved[1]
+    assert str(saved[0]).count("image/png") == 5
+
+
+def test_where_a_frontend_is_the_line_stays_until_the_next_cell_is_run(flows: Kernel) -> None:
+    flows.ok("_ = flow(30)", cell_id="one")
+    cell = flows.ok("_ = flow(30)", cell_id="one")
+    assert cell.stdout.startswith("Returned the result of ")
+    assert cell.settled == ""
+    flows.ok("1", cell_id="two")
+    eventually(lambda: flows.listen() or cell.settled.startswith("Result of "), "the head to be settled")
+
+
+def test_the_cause_of_a_new_run_stays_in_the_file(flows: Kernel) -> None:
+    flows.ok("_ = flow(31)")
+    flows.ok("@rn.workflow\ndef flow(x: int) -> int:\n    return says(x) + 1")
+    first, second = flows.ok("_ = flow(31)"), flows.ok("_ = flow(31)")
+    assert first.settled == second.settled
+    assert first.settled.startswith("Run 2: its code changed. Result of ")
+
+
 def _bare(cell: Any) -> Any:
     """The cell without its random id and the times at which it was executed."""
     cell = nbformat.from_dict(cell)
