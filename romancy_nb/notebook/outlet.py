@@ -133,18 +133,27 @@ class CellOutlet:
         A person reads first what the call did: where a frontend is there (it sends the cell's id), the head changes when the
         next cell is run. *later* asks for that everywhere.
         """
-        self._finally = line
-        self._captures.clear()
-        _unsettled[self] = None
-        if self._headless and not later:
-            self.settle_now()
-        else:
-            self._update()
+        with self._order:  # what the display's thread is just drawing goes first
+            self._finally = line
+            self._captures.clear()
+            _unsettled[self] = None
+            if self._headless and not later:
+                self.settle_now()
+            else:
+                self._update()
 
     def settle_now(self) -> None:
+        """Let the head say what history says."""
         _unsettled.pop(self, None)
         if self._head:
             self._publish(heads.settled(self._finally), update=True)
+
+    def refresh(self) -> None:
+        """Draw the head again, unless the call is over."""
+        self._waits = False
+        with self._order:
+            if not self._finally:
+                self._update()
 
     def _update(self) -> None:
         if self._head:
@@ -220,10 +229,8 @@ def _update_heads() -> None:
         while not _dirty.empty():
             changed.append(_dirty.get())
         for outlet in changed:
-            outlet._waits = False
             with suppress(Exception):  # a head that cannot be drawn is not worth a word: what it shows comes anyway
-                if not outlet._finally:
-                    outlet._update()
+                outlet.refresh()
 
 
 def settle_all(*_: Any) -> None:

@@ -86,6 +86,15 @@ def test_whatever_an_activity_puts_out_stands_in_the_calling_cell_in_order(flows
     assert [bundle.get("text/html") for bundle in shown(cell)] == ["<b>shown 1</b>"]
 
 
+def test_a_line_of_the_context_belongs_to_the_step(flows: Kernel) -> None:
+    flows.ok(
+        "@rn.activity(retry=once)\ndef logs(ctx, n: int) -> int:\n    ctx.log(f'step {n}')\n    return n\n"
+        "@rn.workflow\ndef logged(n: int) -> int: return logs(n)"
+    )
+    assert flows.ok("_ = logged(4)").stdout.splitlines()[1:] == ["step 4"]
+    assert flows.ok("_ = logged(4)").stdout.splitlines()[1:] == ["step 4"]
+
+
 @pytest.mark.parametrize("call", ["flow(2)", "await aflow(2)"])
 def test_a_repeated_call_shows_what_the_activity_put_out_and_executes_nothing(flows: Kernel, call: str) -> None:
     first, second = flows.ok(f"_ = {call}"), flows.ok(f"_ = {call}")
