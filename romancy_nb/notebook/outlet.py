@@ -122,7 +122,7 @@ class CellOutlet:
         """Show *line* in the head; the first makes the head."""
         self._lines.append(line)
         if self._head:
-            self._update()
+            self._update(self._unseen())
         else:
             self._head = f"romancy-{token_hex(8)}"
             self._publish(heads.said(self._lines), update=False)
@@ -140,7 +140,7 @@ class CellOutlet:
             if self._headless and not later:
                 self.settle_now()
             else:
-                self._update()
+                self._update([])
 
     def settle_now(self) -> None:
         """Let the head say what history says."""
@@ -151,13 +151,17 @@ class CellOutlet:
     def refresh(self) -> None:
         """Draw the head again, unless the call is over."""
         self._waits = False
+        unseen = self._unseen()
         with self._order:
             if not self._finally:
-                self._update()
+                self._update(unseen)
 
-    def _update(self) -> None:
+    def _unseen(self) -> list[tuple[str, list[dict[str, Any]]]]:
+        """What running steps hold. Never asked with the order held: an attempt that writes takes both the other way round."""
+        return [(capture.name, held) for capture in list(self._captures) if (held := capture.unseen())]
+
+    def _update(self, unseen: list[tuple[str, list[dict[str, Any]]]]) -> None:
         if self._head:
-            unseen = [(c.name, outputs) for c in list(self._captures) if (outputs := c.unseen())]
             self._publish(heads.said(self._lines, unseen), update=True)
 
     def _publish(self, bundle: tuple[dict[str, str], dict[str, str]], *, update: bool) -> None:

@@ -242,6 +242,14 @@ def test_output_is_kept_up_to_256_kb_and_says_what_was_left_out(flows: Kernel) -
     assert note and int(note[1].replace(",", "")) + len(text) - len(note[0]) == 1_000_000
 
 
+def test_a_flood_that_is_watched_comes_to_its_end(flows: Kernel) -> None:
+    flows.ok(
+        "@rn.activity(retry=once)\ndef pours(n: int) -> int:\n    for i in range(n):\n        print(i, end='')\n"
+        "        print()\n    return n\n@rn.workflow\ndef poured(n: int) -> int:\n    return pours(n)"
+    )
+    assert flows.ok("poured(60_000)").result == "60000"  # the head is drawn while lines come
+
+
 def test_each_attempt_keeps_what_it_put_out(flows: Kernel) -> None:
     flows.ok(
         "tries = []\n@rn.activity(retry=rn.RetryPolicy(max_attempts=3, initial=0.01))\ndef shaky(n: int) -> int:\n"
