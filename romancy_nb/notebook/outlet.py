@@ -51,6 +51,10 @@ class CellOutlet:
             variable = getattr(place, "_parent_header", None)
             if isinstance(variable, ContextVar):
                 self._cells.append((variable, place.parent_header))
+        # up to ipykernel 6 the publisher has one cell for all threads, and hooks that are a thread's own
+        hooked = hasattr(self._publisher, "register_hook") and hasattr(self._publisher, "parent_header")
+        known = isinstance(getattr(self._publisher, "_parent_header", None), ContextVar)
+        self._header: Any = getattr(self._publisher, "parent_header", None) if hooked and not known else None
         self._order = threading.RLock()
         self._last = ""
         self._headless = identity.cell_id() is None
@@ -78,7 +82,18 @@ class CellOutlet:
             self._in_cell(self._write[name], text)
 
     def displays(self, *args: Any, **options: Any) -> None:
-        self._in_cell(self._publisher.publish, *args, **options)
+        if self._header is None:
+            self._in_cell(self._publisher.publish, *args, **options)
+            return
+        self._publisher.register_hook(self._redirected)
+        try:
+            self._in_cell(self._publisher.publish, *args, **options)
+        finally:
+            self._publisher.unregister_hook(self._redirected)
+
+    def _redirected(self, message: dict[str, Any]) -> dict[str, Any]:
+        message["parent_header"] = self._header
+        return message
 
     def touched(self, capture: Capture) -> None:
         self._captures[capture] = None
@@ -107,7 +122,7 @@ class CellOutlet:
         """Show *line* in the head; the first makes the head."""
         self._lines.append(line)
         if self._head:
-            self._update()
+            self._update(self._unseen())
         else:
             self._head = f"romancy-{token_hex(8)}"
             self._publish(heads.said(self._lines), update=False)
@@ -118,29 +133,44 @@ class CellOutlet:
         A person reads first what the call did: where a frontend is there (it sends the cell's id), the head changes when the
         next cell is run. *later* asks for that everywhere.
         """
-        self._finally = line
-        self._captures.clear()
-        _unsettled[self] = None
-        if self._headless and not later:
-            self.settle_now()
-        else:
-            self._update()
+        with self._order:  # what the display's thread is just drawing goes first
+            self._finally = line
+            self._captures.clear()
+            _unsettled[self] = None
+            if self._headless and not later:
+                self.settle_now()
+            else:
+                self._update([])
 
     def settle_now(self) -> None:
+        """Let the head say what history says."""
         _unsettled.pop(self, None)
         if self._head:
             self._publish(heads.settled(self._finally), update=True)
 
-    def _update(self) -> None:
+    def refresh(self) -> None:
+        """Draw the head again, unless the call is over."""
+        self._waits = False
+        unseen = self._unseen()
+        with self._order:
+            if not self._finally:
+                self._update(unseen)
+
+    def _unseen(self) -> list[tuple[str, list[dict[str, Any]]]]:
+        """What running steps hold. Never asked with the order held: an attempt that writes takes both the other way round."""
+        return [(capture.name, held) for capture in list(self._captures) if (held := capture.unseen())]
+
+    def _update(self, unseen: list[tuple[str, list[dict[str, Any]]]]) -> None:
         if self._head:
-            unseen = [(c.name, outputs) for c in list(self._captures) if (outputs := c.unseen())]
             self._publish(heads.said(self._lines, unseen), update=True)
 
     def _publish(self, bundle: tuple[dict[str, str], dict[str, str]], *, update: bool) -> None:
         data, metadata = bundle
         transient = {"display_id": self._head}
-        # an update is found by the id; nbclient listens only to messages for the cell that runs just then
-        self._in_cell(self._publisher.publish, data, metadata, anywhere=update, transient=transient, update=update)
+        if not update:
+            self.displays(data, metadata, transient=transient)
+        else:  # it is found by the id, and nbclient listens only to messages for the cell that runs just then
+            self._in_cell(self._publisher.publish, data, metadata, anywhere=True, transient=transient, update=True)
 
     def _update_soon(self) -> None:
         if not self._waits and self._head and not self._finally:
@@ -203,10 +233,8 @@ def _update_heads() -> None:
         while not _dirty.empty():
             changed.append(_dirty.get())
         for outlet in changed:
-            outlet._waits = False
             with suppress(Exception):  # a head that cannot be drawn is not worth a word: what it shows comes anyway
-                if not outlet._finally:
-                    outlet._update()
+                outlet.refresh()
 
 
 def settle_all(*_: Any) -> None:

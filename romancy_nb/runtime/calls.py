@@ -15,7 +15,7 @@ from romancy_nb.journal.protocol import Row
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.payloads.payload import Payload
 from romancy_nb.runtime import endings
-from romancy_nb.runtime.capture import Capture, Part
+from romancy_nb.runtime.capture import CAPTURE, Capture, Part
 from romancy_nb.runtime.dispatcher import Attempt, timed_out
 from romancy_nb.runtime.hosts import CellHost
 from romancy_nb.runtime.inbox import AttemptEnded
@@ -84,7 +84,7 @@ class Calls(Turns):
             run.number,
             number,
             key,
-            report_log=lambda text: log.info("%s %s: %s", run.instance, command.name, text),
+            report_log=lambda text: _say(run.instance, command.name, text),
             enter=outlet.enter if outlet is not None else None,
         )
 
@@ -286,3 +286,10 @@ class Calls(Turns):
                 ev.ACTIVITY_FAILED, place, ended.at, attempt.number, ended.payload, ended.live, call.unshown
             )
             self._deliver_later(run, failed)
+
+
+def _say(instance: str, name: str, text: str) -> None:
+    """A line of an activity's own: in its step, and where nobody sees that just now, in the log."""
+    capture = CAPTURE.get()
+    if capture is None or not capture.write("stdout", f"{text}\n"):
+        log.info("%s %s: %s", instance, name, text)

@@ -16,8 +16,9 @@ import sys
 import threading
 from base64 import b64encode
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
+from itertools import groupby
 from secrets import token_hex
 from typing import Any, Final, NamedTuple
 
@@ -207,7 +208,7 @@ class Capture:
         """Return what stands nowhere in the cell yet, for a live view of it."""
         with self._lock:
             shown = [] if self.floor else [*self._head, *self._note(), *self._tail]
-            return [*shown, *(_stream(line.name, line.text) for line in self._lines.values() if line.text)]
+            return _merged([*shown, *(_stream(line.name, line.text) for line in self._lines.values() if line.text)])
 
     # -- inside, with the lock ----------------------------------------------------------
 
@@ -227,7 +228,7 @@ class Capture:
     def _add(self, output: Output, size: int) -> None:
         if not self._tail and size <= self._room:
             self._room -= size
-            _append(self._head, output)
+            self._head.append(output)
             if self.floor and self.outlet is not None:
                 self.outlet.show([output])
             return
@@ -274,7 +275,7 @@ class Capture:
             if _VIEW in output.get("data", ()) and self.outlet is not None:
                 self.outlet.show([{**output, **_without_view(output), "output_type": "update_display_data"}])
         if rest and self.floor and self.outlet is not None:
-            self.outlet.show([_shown(output) for output in rest])
+            self.outlet.show(_merged(map(_shown, rest)))
         if self._head or rest:
             self._parts.append(_part([*self._head, *rest], self.floor))
         self._head, self._cut, self._tail_size = [], 0, 0
@@ -285,13 +286,13 @@ def _stream(name: str, text: str) -> Output:
     return {"output_type": "stream", "name": name, "text": text}
 
 
-def _append(outputs: list[Output], output: Output) -> None:
-    """Add *output*; text goes on where text of the same stream stands."""
-    last = outputs[-1] if outputs else None
-    if last is not None and output["output_type"] == "stream" and last.get("name") == output["name"]:
-        outputs[-1] = _stream(output["name"], last["text"] + output["text"])
-    else:
-        outputs.append(output)
+def _merged(outputs: Iterable[Output]) -> list[Output]:
+    """Return *outputs* with text of one stream that follows text of the same joined: once, since lines may be many."""
+    found: list[Output] = []
+    for name, run in groupby(outputs, lambda output: output.get("name")):
+        texts = list(run)
+        found += texts if name is None else [_stream(name, "".join(output["text"] for output in texts))]
+    return found
 
 
 def _shown(output: Output) -> Output:
@@ -328,11 +329,7 @@ def _model(output: Output) -> Any:
 
 
 def _part(outputs: list[Output], live: bool) -> Part:
-    kept: list[Output] = []
-    shown: list[Output] = []
-    for output in outputs:
-        _append(kept, _kept(output))
-        _append(shown, _shown(output))
+    kept, shown = _merged(map(_kept, outputs)), _merged(map(_shown, outputs))
     payload = Payload(document(kept))
     large = any("large" in output for output in outputs)
     return Part(payload, live, Payload(document(shown)) if large and not live else payload)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from kernels import Kernel
 
-PARTS = ["ipykernel==6.31.0", "duckdb>=2.0", "greenlet", "pydantic", "pandas", "pyarrow"]
+PARTS = ["ipykernel==6.31.0", "duckdb>=2.0", "greenlet", "pydantic", "pandas", "pyarrow", "matplotlib"]
 
 
 @pytest.fixture(scope="session")

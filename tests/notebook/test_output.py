@@ -86,6 +86,15 @@ def test_whatever_an_activity_puts_out_stands_in_the_calling_cell_in_order(flows
     assert [bundle.get("text/html") for bundle in shown(cell)] == ["<b>shown 1</b>"]
 
 
+def test_a_line_of_the_context_belongs_to_the_step(flows: Kernel) -> None:
+    flows.ok(
+        "@rn.activity(retry=once)\ndef logs(ctx, n: int) -> int:\n    ctx.log(f'step {n}')\n    return n\n"
+        "@rn.workflow\ndef logged(n: int) -> int: return logs(n)"
+    )
+    assert flows.ok("_ = logged(4)").stdout.splitlines()[1:] == ["step 4"]
+    assert flows.ok("_ = logged(4)").stdout.splitlines()[1:] == ["step 4"]
+
+
 @pytest.mark.parametrize("call", ["flow(2)", "await aflow(2)"])
 def test_a_repeated_call_shows_what_the_activity_put_out_and_executes_nothing(flows: Kernel, call: str) -> None:
     first, second = flows.ok(f"_ = {call}"), flows.ok(f"_ = {call}")
@@ -119,17 +128,27 @@ def test_fifty_activities_that_talk_at_once_mix_no_line(flows: Kernel) -> None:
 
 
 def test_background_runs_talk_in_the_cell_that_started_them_while_another_cell_prints(flows: Kernel) -> None:
-    one = flows.ok("one = crowd.start('one', 5, 200)")
-    two = flows.ok("two = crowd.start('two', 5, 200)")
+    flows.ok(
+        "go = threading.Event()\n@rn.activity(retry=once)\nasync def chats_later(name: str, lines: int) -> str:\n"
+        "    while not go.is_set():\n        await asyncio.sleep(0.001)\n    for n in range(lines):\n"
+        "        print(f'<{name} {n}>')\n        await asyncio.sleep(0)\n    return name\n"
+        "@rn.workflow\nasync def later(name: str) -> int:\n"
+        "    done = await asyncio.gather(*(chats_later(f'{name}-{n}', 100) for n in range(5)))\n"
+        "    print(name, 'is done')\n    display(HTML(name))\n    return len(done)"
+    )
+    one, two = flows.ok("one = later.start('one')"), flows.ok("two = later.start('two')")
     third = flows.ok(
-        "for n in range(300):\n    print('third', n)\n    time.sleep(0.001)\none.result(30), two.result(30)"
+        "go.set()\nn = 0\nwhile 'running' in (one.status, two.status):\n    print('third', n)\n    n += 1\n"
+        "one.result(30), two.result(30)"
     )
     eventually(lambda: flows.listen() or ("is done" in one.stdout and "is done" in two.stdout), "both runs to be done")
-    assert [line for line in third.stdout.splitlines() if line] == [f"third {n}" for n in range(300)]
+    lines = third.stdout.splitlines()
+    assert lines and lines == [f"third {n}" for n in range(len(lines))]
     for cell, name in ((one, "one"), (two, "two")):
         lines = cell.stdout.splitlines()[1:]
-        assert sorted(lines[:-1]) == sorted(f"<{name}-{p} {n}>" for p in range(5) for n in range(200))
+        assert sorted(lines[:-1]) == sorted(f"<{name}-{p} {n}>" for p in range(5) for n in range(100))
         assert lines[-1] == f"{name} is done"
+        assert [bundle["text/plain"] for bundle in shown(cell)] == ["<IPython.core.display.HTML object>"]
     assert flows.stray == []
 
 
@@ -221,6 +240,14 @@ def test_output_is_kept_up_to_256_kb_and_says_what_was_left_out(flows: Kernel) -
     assert len(text) < 256 * 1024 + 100
     note = re.search(r"\n… ([\d,]+) bytes of output left out …\n", text)
     assert note and int(note[1].replace(",", "")) + len(text) - len(note[0]) == 1_000_000
+
+
+def test_a_flood_that_is_watched_comes_to_its_end(flows: Kernel) -> None:
+    flows.ok(
+        "@rn.activity(retry=once)\ndef pours(n: int) -> int:\n    for i in range(n):\n        print(i, end='')\n"
+        "        print()\n    return n\n@rn.workflow\ndef poured(n: int) -> int:\n    return pours(n)"
+    )
+    assert flows.ok("poured(60_000)").result == "60000"  # the head is drawn while lines come
 
 
 def test_each_attempt_keeps_what_it_put_out(flows: Kernel) -> None:
@@ -349,6 +376,44 @@ def test_running_all_cells_twice_saves_the_same_bytes(tmp_path: Path) -> None:
             "\n".join(nbformat.writes(nbformat.from_dict({**book, "cells": [_bare(cell)]})) for cell in book.cells)
         )
     assert saved[0] == saved[1]
+
+
+def test_figures_and_bars_are_the_same_bytes_in_every_file(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("tqdm")
+    cells = (
+        "%load_ext romancy_nb",
+        "import sys\nimport matplotlib.pyplot as plt\nfrom tqdm import tqdm\n"
+        "@rn.activity\ndef draws(x: int) -> int:\n    for i in tqdm(range(3)):\n        plt.plot([i, x])\n    return x\n"
+        "@rn.activity\ndef shows(x: int) -> int:\n    plt.plot([1, x])\n    plt.show()\n    print('shown')\n    return x\n"
+        "@rn.workflow\ndef flow(x: int) -> int:\n    rn.gather(draws.bind(1), draws.bind(2), shows.bind(3))\n"
+        "    plt.plot([3, x])\n    return shows(x)\n",
+        "flow(5)",
+    )
+    saved = []
+    for _ in range(2):
+        book = notebook(*cells)
+        _Client(book, resources={"metadata": {"path": str(tmp_path)}}).execute(env=environment())
+        saved.append([_bare(cell) for cell in book.cells])
+    assert saved[0] == saved[1]
+    assert str(saved[0]).count("image/png") == 5
+
+
+def test_where_a_frontend_is_the_line_stays_until_the_next_cell_is_run(flows: Kernel) -> None:
+    flows.ok("_ = flow(30)", cell_id="one")
+    cell = flows.ok("_ = flow(30)", cell_id="one")
+    assert cell.stdout.startswith("Returned the result of ")
+    assert cell.settled == ""
+    flows.ok("1", cell_id="two")
+    eventually(lambda: flows.listen() or cell.settled.startswith("Result of "), "the head to be settled")
+
+
+def test_the_cause_of_a_new_run_stays_in_the_file(flows: Kernel) -> None:
+    flows.ok("_ = flow(31)")
+    flows.ok("@rn.workflow\ndef flow(x: int) -> int:\n    return says(x) + 1")
+    first, second = flows.ok("_ = flow(31)"), flows.ok("_ = flow(31)")
+    assert first.settled == second.settled
+    assert first.settled.startswith("Run 2: its code changed. Result of ")
 
 
 def _bare(cell: Any) -> Any:
