@@ -3,39 +3,67 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
-_MAGICS = ("romancy_activity", "romancy_workflow")
+_ALIASES = {"activity": "romancy_activity", "workflow": "romancy_workflow"}
 
 
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics and say where the journal is and what it holds. Loading twice is harmless."""
     import romancy_nb
-    from romancy_nb.notebook import line_form
+    from romancy_nb import settings
+    from romancy_nb.notebook import completion, config, identity, line_form, stubs
+    from romancy_nb.notebook.commands import RomancyCommands
     from romancy_nb.notebook.magics import RomancyMagics
 
     romancy_nb._wire()
-    shell.register_magics(RomancyMagics)
+    notebook = identity.notebook_path()
+    settings.look_from(Path(notebook).parent if notebook else None)
+    stubs.remove(shell)
+    shell.register_magics(RomancyMagics, RomancyCommands)
+    _register_aliases(shell)
     line_form.install(shell)
+    completion.install(shell)
+    config.install(shell)
     if shell.user_ns.setdefault("rn", romancy_nb) is romancy_nb:
         shell.user_ns_hidden["rn"] = romancy_nb
     _greet()
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Remove the magics and the name ``rn``. The journal stays connected: runs go on."""
-    from romancy_nb.notebook import durable, line_form
+    """Remove all that loading added. The journal stays connected: runs go on."""
+    from romancy_nb import settings
+    from romancy_nb.notebook import completion, config, crash, durable, line_form, stubs
 
+    crash.disarm()
     durable.close()
     line_form.remove(shell)
-    for name in _MAGICS:
-        for kind in ("cell", "line"):
-            shell.magics_manager.magics[kind].pop(name, None)
-    shell.magics_manager.registry.pop("RomancyMagics", None)
+    completion.remove(shell)
+    config.remove(shell)
+    settings.clear()
+    stubs.remove(shell)
+    for magics in shell.magics_manager.magics.values():
+        for name in [name for name, magic in magics.items() if _is_ours(magic)]:
+            del magics[name]
+    for name in ("RomancyMagics", "RomancyCommands"):
+        shell.magics_manager.registry.pop(name, None)
     if shell.user_ns_hidden.pop("rn", None) is shell.user_ns.get("rn"):
         shell.user_ns.pop("rn", None)
+
+
+def _register_aliases(shell: Any) -> None:
+    """``%%activity`` and ``%%workflow``, where nobody has those names (N9)."""
+    cell, line = (shell.magics_manager.magics[kind] for kind in ("cell", "line"))
+    for alias, name in _ALIASES.items():
+        if all(alias not in magics or _is_ours(magics[alias]) for magics in (cell, line)):
+            cell[alias], line[alias] = cell[name], line[name]
+
+
+def _is_ours(magic: Any) -> bool:
+    return type(getattr(magic, "__self__", None)).__module__.startswith("romancy_nb.")
 
 
 def _greet() -> None:
@@ -48,8 +76,7 @@ def _greet() -> None:
     try:
         where = launch.location()
         engine = launch.current()
-        heads = engine.ask(lambda engine: engine.journal.unfinished())
-        count = engine.ask(lambda engine: engine.journal.query("select count(*) from instances").rows[0][0])
+        heads, count = engine.ask(lambda engine: (engine.journal.unfinished(), len(engine.journal.known())))
     except RomancyError as error:
         print(f"romancy_nb is loaded, but its journal cannot be opened. {error}")
         return
@@ -61,6 +88,8 @@ def _greet() -> None:
     for head in heads[:10]:
         if statuses[head.instance] in {"interrupted", "paused", "stuck"}:
             print(f"  {statuses[head.instance]}: {head.workflow} {head.instance}; call {head.workflow} again to go on")
+    if len(heads) > 10:
+        print(f"  and {len(heads) - 10} more: %romancy lists them")
 
 
 def _warm_up() -> None:

@@ -8,7 +8,7 @@ import re
 import tokenize
 from dataclasses import dataclass, field
 from keyword import iskeyword
-from typing import Any
+from typing import Any, Final
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
@@ -19,7 +19,13 @@ from romancy_nb.definitions.workflow import Workflow, as_workflow
 from romancy_nb.notebook import cells
 from romancy_nb.notebook.line_form import misplaced
 
-__all__ = ["RomancyMagics", "inputs_of", "parse"]
+__all__ = ["OPTIONS", "RomancyMagics", "inputs_of", "parse"]
+
+OPTIONS: Final[dict[str, tuple[set[str], set[str]]]] = {
+    "romancy_activity": ({"retries", "timeout", "delivery", "reuse", "executor"}, set()),
+    "romancy_workflow": ({"id", "redo", "on_failure"}, {"new"}),
+}
+"""Of each magic: its options with a value, and those without."""
 
 
 @dataclass(slots=True)
@@ -181,8 +187,17 @@ class RomancyMagics(Magics):
         %%romancy_activity [--retries N] [--timeout SECONDS] [--delivery at_most_once] [--reuse inputs|prefix|never]
 
         Functions whose name begins with _ stay plain helpers.
+
+        Examples:
+
+            %%romancy_activity --retries 3 --timeout 30
+            def fetch(url: str) -> str:
+                return httpx.get(url).text
+
+            %romancy_activity --delivery at_most_once          (the same on a cell's first line: linters see the cell)
+            def charge(amount: int) -> str: ...
         """
-        parsed = parse(line, {"retries", "timeout", "delivery", "reuse", "executor"}, set())
+        parsed = parse(line, *OPTIONS["romancy_activity"])
         if parsed.name or parsed.call is not None:
             raise UsageError("%%romancy_activity takes options only; the functions are in the cell.")
         __tracebackhide__ = True
@@ -210,9 +225,22 @@ class RomancyMagics(Magics):
 
         With a NAME the body of the cell is the workflow: its last expression is the result, and the names that it assigns are
         set in the notebook, from the journal too.
+
+        --id ID gives the instance an id; --new starts another one; --redo a,b executes these activities again.
+
+        Examples:
+
+            %%romancy_workflow --run "orders.csv", limit=10
+            def order_workflow(path: str, limit: int) -> int:
+                return len(reserve(path, limit))
+
+            %%romancy_workflow research topic="tides"
+            pages = search(topic)
+            summary = summarise(pages)
+            summary
         """
         __tracebackhide__ = True
-        parsed = parse(line, {"id", "redo", "on_failure"}, {"new"})
+        parsed = parse(line, *OPTIONS["romancy_workflow"])
         given: dict[str, Any] = {name: text for name, text in parsed.options.items() if name == "on_failure"}
         options = WorkflowOptions(**given)
         if parsed.name:
@@ -229,10 +257,14 @@ class RomancyMagics(Magics):
         """The line form of %%romancy_activity, for the first line of a cell."""
         raise misplaced("romancy_activity")
 
+    _activity_line.__doc__ = romancy_activity.__doc__  # which of the two IPython's help finds depends on the frontend
+
     @line_magic("romancy_workflow")  # type: ignore[arg-type]
     def _workflow_line(self, line: str) -> None:
         """The line form of %%romancy_workflow, for the first line of a cell."""
         raise misplaced("romancy_workflow")
+
+    _workflow_line.__doc__ = romancy_workflow.__doc__
 
     def _body(self, line: str, cell: str, parsed: Line, options: WorkflowOptions) -> Any:
         """Run the cell's body as the workflow (N3)."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
+from romancy_nb import settings
 from romancy_nb.notebook import identity
 from romancy_nb.runtime.instance import Instance
 from romancy_nb.runtime.observers import Console, Observer
@@ -25,6 +26,8 @@ class Card:
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
         from IPython.display import display
 
+        if not settings.get("show"):
+            return
         try:
             display(instance.timeline()._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
         except Exception as problem:
@@ -61,7 +64,8 @@ class Terminal(Card):
     """IPython in a terminal: the same as text."""
 
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
-        print(instance.timeline())
+        if settings.get("show"):
+            print(instance.timeline())
 
 
 def observer() -> Observer:
