@@ -15,7 +15,8 @@ def load_ipython_extension(shell: Any) -> None:
     """Register the magics and say where the journal is and what it holds. Loading twice is harmless."""
     import romancy_nb
     from romancy_nb import settings
-    from romancy_nb.notebook import completion, config, identity, line_form, stubs
+    from romancy_nb.definitions import registry
+    from romancy_nb.notebook import completion, config, hints, identity, line_form, stubs
     from romancy_nb.notebook.commands import RomancyCommands
     from romancy_nb.notebook.magics import RomancyMagics
 
@@ -28,6 +29,8 @@ def load_ipython_extension(shell: Any) -> None:
     line_form.install(shell)
     completion.install(shell)
     config.install(shell)
+    hints.install(shell)
+    registry.listeners[:] = [*(each for each in registry.listeners if each is not _note), _note]
     if shell.user_ns.setdefault("rn", romancy_nb) is romancy_nb:
         shell.user_ns_hidden["rn"] = romancy_nb
     _greet()
@@ -36,9 +39,14 @@ def load_ipython_extension(shell: Any) -> None:
 def unload_ipython_extension(shell: Any) -> None:
     """Remove all that loading added. The journal stays connected: runs go on."""
     from romancy_nb import settings
-    from romancy_nb.notebook import completion, config, crash, durable, line_form, stubs
+    from romancy_nb.definitions import registry
+    from romancy_nb.notebook import completion, config, crash, durable, hints, line_form, stubs
+    from romancy_nb.runtime import asking
 
     crash.disarm()
+    registry.listeners[:] = [each for each in registry.listeners if each is not _note]
+    hints.remove(shell)
+    asking.remove()
     durable.close()
     line_form.remove(shell)
     completion.remove(shell)
@@ -60,6 +68,16 @@ def _register_aliases(shell: Any) -> None:
     for alias, name in _ALIASES.items():
         if all(alias not in magics or _is_ours(magics[alias]) for magics in (cell, line)):
             cell[alias], line[alias] = cell[name], line[name]
+
+
+def _note(kind: str, name: str, definition: Any) -> None:
+    """Say what a workflow's code should not ask the world for itself, when it is defined."""
+    from romancy_nb.definitions.lint import note_of
+
+    if kind == "workflow" and getattr(definition.function, "__module__", "") == "__main__":
+        note = note_of(name, definition.function)
+        if note is not None:
+            print(note)
 
 
 def _is_ours(magic: Any) -> bool:

@@ -135,6 +135,8 @@ def inputs_of(text: str, name: str) -> dict[str, str]:
             if _is_expression(value):
                 break
         else:
+            if _is_open(text[starts[position][1] :]):
+                raise UsageError(f"Quotes or brackets on this line do not close: {text.strip()}")
             raise UsageError(
                 f"The value of {key} is no Python expression: {text[starts[position][1] :].strip() or 'nothing'}"
             )
@@ -167,6 +169,23 @@ def _is_expression(text: str) -> bool:
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
     return bool(text.strip()) and not text.lstrip().startswith("#")
+
+
+_COLLECT: Final = "__romancy_arguments__"
+
+
+def _is_open(text: str) -> bool:
+    """Does a quote or bracket in *text* not close?"""
+    depth = 0
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.ERRORTOKEN and token.string[:1] in "\"'":
+                return True
+            if token.type == tokenize.OP:
+                depth += (token.string in "([{") - (token.string in ")]}")
+    except (tokenize.TokenError, SyntaxError):
+        return True
+    return depth > 0
 
 
 _FORMS = (
@@ -245,6 +264,8 @@ class RomancyMagics(Magics):
         options = WorkflowOptions(**given)
         if parsed.name:
             return self._body(line, cell, parsed, options)
+        if parsed.call is not None:
+            self._call_tree(parsed)  # what cannot be called is said before anything is defined
         made = self._define(
             "romancy_workflow", line, cell, lambda function: as_workflow(function, None, options), "workflows"
         )
@@ -290,7 +311,8 @@ class RomancyMagics(Magics):
         except SyntaxError as error:
             raise cells.CellSyntaxError(self.shell, error) from None
         if not made:
-            raise UsageError(f"%%{magic}: there is no function in this cell. Write one: def name(...): ...")
+            forms = f" {_FORMS}" if magic == "romancy_workflow" else ""
+            raise UsageError(f"%%{magic}: there is no function in this cell. Write one: def name(...): ...{forms}")
         left = f" (helper{'s' if len(helpers) > 1 else ''}: {', '.join(helpers)})" if helpers else ""
         print(f"{what}: {', '.join(definition.name for definition in made)}{left}")
         return made
@@ -316,20 +338,32 @@ class RomancyMagics(Magics):
     def _arguments(self, parsed: Line) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Evaluate the inside of a call. It is given a line of its own, so that a comment ends with it."""
         __tracebackhide__ = True
-        collect = "__romancy_arguments__"
+        found: tuple[tuple[Any, ...], dict[str, Any]] = eval(
+            compile(RomancyMagics._call_tree(parsed), f"<--{parsed.mode}>", "eval"),
+            {**self._namespace, _COLLECT: lambda *args, **kwargs: (args, kwargs)},
+        )
+        return found
+
+    @staticmethod
+    def _call_tree(parsed: Line) -> ast.Expression:
+        """Return the call whose inside stands on the line, as a syntax tree.
+
+        Raises:
+            UsageError: it is none.
+        """
         try:
-            tree = ast.parse(f"{collect}({parsed.call}\n)", filename=f"<--{parsed.mode}>", mode="eval")
+            tree = ast.parse(f"{_COLLECT}({parsed.call}\n)", filename=f"<--{parsed.mode}>", mode="eval")
         except SyntaxError as error:
+            if _is_open(parsed.call or ""):
+                raise UsageError(
+                    f"Quotes or brackets on this line do not close: --{parsed.mode} {parsed.call}"
+                ) from None
             raise UsageError(
                 f"What follows --{parsed.mode} is not the inside of a call ({error.msg}): {parsed.call}"
             ) from None
         if not (isinstance(tree.body, ast.Call) and isinstance(tree.body.func, ast.Name)):
             raise UsageError(f"What follows --{parsed.mode} is not the inside of one call: {parsed.call}")
-        found: tuple[tuple[Any, ...], dict[str, Any]] = eval(
-            compile(tree, f"<--{parsed.mode}>", "eval"),
-            {**self._namespace, collect: lambda *args, **kwargs: (args, kwargs)},
-        )
-        return found
+        return tree
 
     @property
     def _namespace(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any, Final
 
 from romancy_nb.errors import CannotRestore, NotJournalable
@@ -11,7 +12,7 @@ from romancy_nb.payloads.payload import Payload
 from romancy_nb.payloads.plans import ANYTHING, plan_for
 from romancy_nb.payloads.registry import Codec, PickleCodec, register_class, register_codec
 from romancy_nb.payloads.text import NotText, deep_recursion, dumps, is_plain, loads
-from romancy_nb.payloads.tree import Changed, Lost, Plan, Reader, Unkept, Writer, type_name
+from romancy_nb.payloads.tree import REMEDY, Changed, Lost, Plan, Reader, Unkept, Writer, type_name
 
 __all__ = [
     "ANY",
@@ -199,9 +200,26 @@ def _refusal(error: Unkept, what: str, value: Any, problem: str = "cannot be jou
             f"{_opening(what)} {problem}: {root} ({type_name(value)}) {reason} at {root}{path}. {remedy}"
         )
     path = error.path if len(error.path) < 300 else error.path[:300] + "…"
+    remedy = error.remedy
+    culprit = type(error.culprit)
+    if remedy is REMEDY and culprit.__module__ != "__main__" and _LIVE.search(culprit.__name__):
+        remedy = (
+            "It belongs to this process alone, as connections, clients, files and locks do. Make it inside the activity that uses "
+            "it, from plain data such as a path or a URL, and hand on only plain data."
+        )
+    elif root != "result":
+        remedy = remedy.replace("Return plain", "Pass plain", 1)
     return NotJournalable(
-        f"{_opening(what)} {problem}: {root}{path}, a {type_name(error.culprit)}, {error.reason}. {error.remedy}"
+        f"{_opening(what)} {problem}: {root}{path}, a {type_name(error.culprit)}, {error.reason}. {remedy}"
     )
+
+
+_LIVE: Final = re.compile(
+    r"connection|client|session|cursor|engine|socket|lock|semaphore|condition|event|queue|pool|executor|thread|loop|task|"
+    r"future|channel|driver|wrapper$|^Buffered|^FileIO|stream|handle",
+    re.IGNORECASE,
+)
+"""Names of classes whose objects mean something in one process only."""
 
 
 def _opening(what: str) -> str:
