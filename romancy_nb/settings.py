@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -196,7 +197,7 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
             known = ", ".join(SETTINGS)
             _tell(str(path), key, f"[{TABLE}] in {path} has a key {key}, which is no setting. There are {known}.")
             continue
-        usable = _usable(f"{path}:{key}", f"{key} in [{TABLE}] of {path}", lambda: setting.accept(value))  # noqa: B023
+        usable = _usable(f"{path}:{key}", f"{key} in [{TABLE}] of {path}", partial(setting.accept, value))
         if usable is not None:
             yield key, usable
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import datetime
+import inspect
 import random
 import sys
 import time
@@ -28,7 +29,6 @@ _MEANT: Final[list[tuple[Any, str]]] = [
         (getattr(time, name), _CLOCK)
         for name in ("time", "time_ns", "monotonic", "perf_counter", "localtime", "gmtime")
     ),
-    (time.sleep, "rn.sleep(...)"),
     (uuid.uuid1, _UUID),
     (uuid.uuid4, _UUID),
 ]
@@ -42,7 +42,7 @@ def note_of(name: str, function: Any) -> str | None:
     >>> def flow():
     ...     return time.time()
     >>> note_of("flow", flow)  # doctest: +SKIP
-    'note: flow calls time.time() (line 2, write rn.now()): what it answers is another thing on every replay.'
+    'note: flow calls time.time() (line 2, write rn.now()). Workflow code runs again on every replay; ...'
     """
     if not isinstance(function, FunctionType):
         return None
@@ -55,7 +55,7 @@ def note_of(name: str, function: Any) -> str | None:
     shown = ", ".join(f"{text}() (line {line}, write {instead})" for text, line, instead in found[:4])
     more = f" and {len(found) - 4} more" if len(found) > 4 else ""
     return (
-        f"note: {name} calls {shown}{more}. In workflow code that is another thing on every replay; the rn functions are "
+        f"note: {name} calls {shown}{more}. Workflow code runs again on every replay; what the functions of rn answer is "
         "recorded, and so is what an activity returns."
     )
 
@@ -72,6 +72,7 @@ class _Scope:
             except ValueError:
                 self._outer[name] = _UNKNOWN
         self._globals = function.__globals__
+        self.is_async = inspect.iscoroutinefunction(function)
         self.bound: dict[str, Any] = {}
 
     def meaning(self, node: ast.expr) -> Any:
@@ -99,7 +100,7 @@ def _within(nodes: list[Any], scope: _Scope) -> Iterator[tuple[str, int, str]]:
         if isinstance(node, ast.Call):
             if _is_recorded(scope.meaning(node.func)):
                 continue  # what is in there is recorded
-            instead = _instead(scope.meaning(node.func))
+            instead = _instead(scope.meaning(node.func), scope.is_async)
             if instead is not None:
                 yield ast.unparse(node.func), node.lineno, instead
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.decorator_list:
@@ -127,9 +128,11 @@ def _bindings(node: ast.AST) -> Iterator[tuple[str, Any]]:
                 yield alias.asname or alias.name, getattr(sys.modules.get(module), alias.name, _UNKNOWN)
 
 
-def _instead(meant: Any) -> str | None:
+def _instead(meant: Any, is_async: bool) -> str | None:
     if meant is _UNKNOWN:
         return None
+    if meant is time.sleep:
+        return "await asyncio.sleep(...)" if is_async else "rn.sleep(...)"
     for each, instead in _MEANT:
         if meant is each:
             return instead

@@ -79,6 +79,7 @@ class RomancyCommands(Magics):
             %romancy resume ID                          go on in the background where it stopped
             %romancy sql QUERY                          ask the journal: instances, runs, steps, attempts, events
             %romancy connect [PATH] [--namespace N]     use another journal
+            %romancy notebook [NAME] [--fresh]          make activity calls of this notebook's cells durable steps
             %romancy config                             all settings, and where each comes from
             %romancy doctor                             versions, the journal, who holds it, what Jupyter tells
             %romancy crash [--after N] [--yes]          kill this kernel at the next step, to see what survives
@@ -284,8 +285,8 @@ def _help(shell: Any, words: Words) -> None:
     if not words.words:
         width = max(len(f"{name} {command.usage}") for name, command in COMMANDS.items())
         print("%romancy alone shows what runs and what waits for you. Besides there are:\n")
-        for name, command in COMMANDS.items():
-            print(f"  %romancy {f'{name} {command.usage}':<{width}}  {command.text}")
+        for known, each in COMMANDS.items():
+            print(f"  %romancy {f'{known} {each.usage}':<{width}}  {each.text}")
         print("\nAnd %%romancy_activity and %%romancy_workflow on top of a cell: %%romancy_workflow? says how.")
         return
     name = words.words[0]

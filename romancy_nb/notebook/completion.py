@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from types import MethodType
 from typing import Any, Final
 
 from romancy_nb.definitions import registry
@@ -153,7 +154,8 @@ class _Matcher:
         ours = [
             name
             for name in (*OPTIONS, *_ALIASES)
-            if type(getattr(magics.get(name), "__self__", None)).__module__.startswith("romancy_nb.")
+            if isinstance(found := magics.get(name), MethodType)
+            and type(found.__self__).__module__.startswith("romancy_nb.")
         ]
         line = line[: context.cursor_position]
         found = complete(line, ours)

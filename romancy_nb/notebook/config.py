@@ -58,6 +58,8 @@ class Romancy(type("Settings", (Configurable,), _traits())):  # type: ignore[mis
         if self._quiet:
             return
         name, value = change["name"], change["new"]
+        held, source = settings.find(name)
+        where = launch.location().path if launch.connected() is not None else None
         try:
             if value == "":
                 settings.drop(name)
@@ -65,8 +67,12 @@ class Romancy(type("Settings", (Configurable,), _traits())):  # type: ignore[mis
                 settings.override(name, value)
             _apply(name)
         except (RomancyError, ValueError) as problem:
-            # raised from here it would become a line in the log; and what does not work must not stay set
+            # raised from here it would become a line in the log; and what does not work must not stay
             settings.drop(name)
+            if source.kind == "config":
+                settings.override(name, held)
+            if where is not None:
+                launch.connect(where)
             print("\n".join(paragraph(problem)), file=sys.stderr)
         self._show()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
+_PACKAGE = "romancy_nb."
 _ALIASES = {"activity": "romancy_activity", "workflow": "romancy_workflow"}
 
 
@@ -24,6 +26,7 @@ def load_ipython_extension(shell: Any) -> None:
     notebook = identity.notebook_path()
     settings.look_from(Path(notebook).parent if notebook else None)
     stubs.remove(shell)
+    _forget_magics(shell)
     shell.register_magics(RomancyMagics, RomancyCommands)
     _register_aliases(shell)
     line_form.install(shell)
@@ -53,13 +56,20 @@ def unload_ipython_extension(shell: Any) -> None:
     config.remove(shell)
     settings.clear()
     stubs.remove(shell)
-    for magics in shell.magics_manager.magics.values():
+    _forget_magics(shell)
+    if shell.user_ns_hidden.pop("rn", None) is shell.user_ns.get("rn"):
+        shell.user_ns.pop("rn", None)
+
+
+def _forget_magics(shell: Any) -> None:
+    manager = shell.magics_manager
+    for magics in manager.magics.values():
         for name in [name for name, magic in magics.items() if _is_ours(magic)]:
             del magics[name]
     for name in ("RomancyMagics", "RomancyCommands"):
-        shell.magics_manager.registry.pop(name, None)
-    if shell.user_ns_hidden.pop("rn", None) is shell.user_ns.get("rn"):
-        shell.user_ns.pop("rn", None)
+        manager.registry.pop(name, None)
+    # IPython enters each class of magics here, and has nothing to take it out again
+    shell.configurables[:] = [each for each in shell.configurables if not type(each).__module__.startswith(_PACKAGE)]
 
 
 def _register_aliases(shell: Any) -> None:
@@ -81,7 +91,8 @@ def _note(kind: str, name: str, definition: Any) -> None:
 
 
 def _is_ours(magic: Any) -> bool:
-    return type(getattr(magic, "__self__", None)).__module__.startswith("romancy_nb.")
+    # IPython's own may be lazy, and asking those for an attribute would load them
+    return isinstance(magic, MethodType) and type(magic.__self__).__module__.startswith(_PACKAGE)
 
 
 def _greet() -> None:

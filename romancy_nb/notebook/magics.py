@@ -278,14 +278,14 @@ class RomancyMagics(Magics):
         """The line form of %%romancy_activity, for the first line of a cell."""
         raise misplaced("romancy_activity")
 
-    _activity_line.__doc__ = romancy_activity.__doc__  # which of the two IPython's help finds depends on the frontend
+    _activity_line.__doc__ = romancy_activity.__doc__  # type: ignore[assignment]  # help may find either of the two
 
     @line_magic("romancy_workflow")  # type: ignore[arg-type]
     def _workflow_line(self, line: str) -> None:
         """The line form of %%romancy_workflow, for the first line of a cell."""
         raise misplaced("romancy_workflow")
 
-    _workflow_line.__doc__ = romancy_workflow.__doc__
+    _workflow_line.__doc__ = romancy_workflow.__doc__  # type: ignore[assignment]
 
     def _body(self, line: str, cell: str, parsed: Line, options: WorkflowOptions) -> Any:
         """Run the cell's body as the workflow (N3)."""
@@ -359,7 +359,7 @@ class RomancyMagics(Magics):
                     f"Quotes or brackets on this line do not close: --{parsed.mode} {parsed.call}"
                 ) from None
             raise UsageError(
-                f"What follows --{parsed.mode} is not the inside of a call ({error.msg}): {parsed.call}"
+                f"What follows --{parsed.mode} is not the inside of a call ({error.msg}): {parsed.call}. {_FORMS}"
             ) from None
         if not (isinstance(tree.body, ast.Call) and isinstance(tree.body.func, ast.Name)):
             raise UsageError(f"What follows --{parsed.mode} is not the inside of one call: {parsed.call}")

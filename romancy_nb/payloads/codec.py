@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from typing import Any, Final
 
 from romancy_nb.errors import CannotRestore, NotJournalable
@@ -201,8 +202,7 @@ def _refusal(error: Unkept, what: str, value: Any, problem: str = "cannot be jou
         )
     path = error.path if len(error.path) < 300 else error.path[:300] + "…"
     remedy = error.remedy
-    culprit = type(error.culprit)
-    if remedy is REMEDY and culprit.__module__ != "__main__" and _LIVE.search(culprit.__name__):
+    if remedy is REMEDY and _is_live(type(error.culprit)):
         remedy = (
             "It belongs to this process alone, as connections, clients, files and locks do. Make it inside the activity that uses "
             "it, from plain data such as a path or a URL, and hand on only plain data."
@@ -212,6 +212,15 @@ def _refusal(error: Unkept, what: str, value: Any, problem: str = "cannot be jou
     return NotJournalable(
         f"{_opening(what)} {problem}: {root}{path}, a {type_name(error.culprit)}, {error.reason}. {remedy}"
     )
+
+
+def _is_live(culprit: type) -> bool:
+    """Is it a library's connection, client, lock or the like? A class of the person's can be made one that can be kept."""
+    if not _LIVE.search(culprit.__name__):
+        return False
+    module = sys.modules.get(culprit.__module__)
+    installed = "site-packages" in str(getattr(module, "__file__", ""))
+    return installed or culprit.__module__.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
 
 
 _LIVE: Final = re.compile(
