@@ -1,7 +1,7 @@
 """A call of an ``async def`` function that nobody has awaited yet, and that says so.
 
-A bare coroutine shows itself as ``<coroutine object …>`` and is gone without a trace when it is dropped. This one shows what
-to write, in its repr, in the error of who takes it for the result, and in the warning when it is dropped.
+A bare coroutine shows itself as ``<coroutine object …>``, and is dropped with a warning that names functions of ours. This one
+says what to write, in its repr and in that warning; and whoever takes it for the result meets its name in Python's error.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["NotAwaited"]
 
@@ -62,11 +62,6 @@ class NotAwaited(Coroutine[Any, Any, T]):
 
     def __repr__(self) -> str:
         return f"<{self._says}>"
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_"):  # libraries ask for names like _repr_html_, and mean nothing by it
-            raise AttributeError(name)
-        raise AttributeError(f"no {name!r} here: {self._says}")
 
     def __del__(self) -> None:
         if not self.__dict__.get("_begun", True):

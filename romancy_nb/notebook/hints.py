@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from romancy_nb.definitions.activity import Activity
+from romancy_nb.definitions.pending import NotAwaited
 from romancy_nb.definitions.workflow import Workflow
 from romancy_nb.errors import RomancyError
 from romancy_nb.runtime.asking import Guard
@@ -61,7 +62,11 @@ def hint_for(error: BaseException, namespace: dict[str, Any]) -> str | None:
             return hint
     if isinstance(error, TypeError) and _AWAIT.search(said):
         return _superfluous(error, namespace)
-    if isinstance(error, TypeError) and _COROUTINE.search(said) and not getattr(error, "__notes__", None):
+    if (
+        isinstance(error, TypeError | AttributeError)
+        and _COROUTINE.search(said)
+        and not getattr(error, "__notes__", None)
+    ):
         return _missing(error, namespace)
     return None
 
@@ -82,11 +87,16 @@ def _superfluous(error: BaseException, namespace: dict[str, Any]) -> str | None:
 
 def _missing(error: BaseException, namespace: dict[str, Any]) -> str | None:
     """A call that has to be awaited was taken for its result."""
+    line = _line(error)
     names = [
         name
         for name, value in namespace.items()
         if isinstance(value, Workflow | Activity) and value.signature.is_async and not name.startswith("_")
     ]
+    # the call itself stands on the line, or a variable that holds it
+    here = [name for name in names if re.search(rf"\b{re.escape(name)}\s*\(", line)]
+    held = [value.__name__ for name, value in namespace.items() if isinstance(value, NotAwaited) and name in line]
+    names = here or held or names
     if not names:
         return None
     shown = " or ".join(f"`await {name}(...)`" for name in names[-2:])

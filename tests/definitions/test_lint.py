@@ -78,7 +78,7 @@ def pausing() -> None:
 
 
 async def apausing() -> None:
-    time.sleep(1)  # noqa: ASYNC251
+    time.sleep(1)
 
 
 @pytest.mark.parametrize(

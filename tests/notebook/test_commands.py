@@ -198,9 +198,7 @@ def test_config_shows_every_setting_and_where_it_comes_from(book: Any, monkeypat
     assert "$ROMANCY_SHOW" in found._repr_html_()
 
 
-def test_doctor_tells_its_facts_and_leaves_the_journal_connected(
-    book: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_doctor_tells_its_facts_and_leaves_the_journal_connected(book: Any, capsys: pytest.CaptureFixture[str]) -> None:
     fill(book)
     before = launch.current()
     capsys.readouterr()
@@ -333,7 +331,13 @@ def test_the_help_of_a_definition_shows_the_persons_own_words_and_an_example(boo
         "@rn.workflow\nasync def crawl(url: str) -> str:\n    'Follow every link.'\n    return await fetch(url)"
     )
     for name, words in {
-        "fetch": ["fetch(url: str, limit: int = 3) -> str", "Get a page.", "3 attempts at most", "timeout=9", "fetch(url)"],
+        "fetch": [
+            "fetch(url: str, limit: int = 3) -> str",
+            "Get a page.",
+            "3 attempts at most",
+            "timeout=9",
+            "fetch(url)",
+        ],
         "crawl": ["crawl(url: str) -> str", "Follow every link.", "await crawl(url)", "h = crawl.start(url)"],
     }.items():
         reply = book_kernel.client.inspect(name, reply=True, timeout=30)["content"]

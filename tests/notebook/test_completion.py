@@ -40,7 +40,9 @@ def test_every_subcommand_and_every_option_of_it_is_offered() -> None:
             assert set(offered(f"%romancy {name} --")) == {f"--{each}" for each in (*command.flags, *command.valued)}
 
 
-@pytest.mark.parametrize("magic", ["%%romancy_activity", "%%romancy_workflow", "%romancy_activity", "%romancy_workflow"])
+@pytest.mark.parametrize(
+    "magic", ["%%romancy_activity", "%%romancy_workflow", "%romancy_activity", "%romancy_workflow"]
+)
 def test_what_is_offered_for_a_magic_is_what_it_takes(magic: str) -> None:
     valued, flags = OPTIONS[magic.strip("%")]
     found = set(offered(f"{magic} --"))

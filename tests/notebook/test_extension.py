@@ -132,9 +132,7 @@ def loaded(shell: Any) -> Any:
     settings.clear()
 
 
-def test_config_shows_what_holds_and_sets_it(
-    loaded: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_config_shows_what_holds_and_sets_it(loaded: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     loaded.run_line_magic("config", "Romancy")
     said = capsys.readouterr().out
     for name in settings.SETTINGS:

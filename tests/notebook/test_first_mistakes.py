@@ -67,9 +67,9 @@ def test_a_call_that_is_dropped_unawaited_warns_with_its_line(book: Kernel) -> N
 
 def test_who_takes_the_unawaited_call_for_its_result_is_told(book: Kernel) -> None:
     cell = book.run("total = aflow(1)\ntotal + 1")
-    assert "write `await astep(...)` or `await aflow(...)`" in said(cell).replace("Write", "write")
-    cell = book.run("total = aflow(1)\ntotal.price")
-    assert "no 'price' here: workflow aflow was called and not awaited" in said(cell)
+    assert "nothing has run. Write `await aflow(...)`." in said(cell)
+    assert "nothing has run. Write `await astep(...)`." in said(book.run("1 + astep(1)"))
+    assert "nothing has run. Write `await aflow(...)`." in said(book.run("total = aflow(1)\ntotal.price"))
 
 
 def test_an_unawaited_call_can_still_be_awaited_gathered_and_made_a_task(book: Kernel) -> None:
@@ -216,8 +216,7 @@ def test_a_question_in_a_cell_and_in_an_activity_of_the_cell_is_answered(book: K
 
 def test_time_and_chance_in_workflow_code_are_noted_once_when_it_is_defined(book: Kernel) -> None:
     defined = book.ok(
-        "@rn.workflow\ndef looks(x: int) -> int:\n"
-        "    when = time.time(), datetime.datetime.now()\n    return step(x)"
+        "@rn.workflow\ndef looks(x: int) -> int:\n    when = time.time(), datetime.datetime.now()\n    return step(x)"
     )
     assert (
         "note: looks calls time.time() (line 3, write rn.now()), datetime.datetime.now() (line 3, write rn.now())."
@@ -289,5 +288,3 @@ def test_a_journal_that_is_held_elsewhere_is_told_with_its_holder(python: str, t
     finally:
         holder.close()
         other.close()
-
-
