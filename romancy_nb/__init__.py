@@ -12,6 +12,7 @@ Everything that people need is here; what is heavy is imported when it is first 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -111,3 +112,14 @@ def _launcher() -> Any:
 
 _wired: list[bool] = []
 use_launcher(_launcher)
+
+
+def _stand_in() -> None:
+    """In IPython, let the magics of who forgets ``%load_ext romancy_nb`` load it."""
+    running = sys.modules.get("IPython.core.getipython")
+    shell = running.get_ipython() if running is not None else None
+    if shell is not None and "romancy_nb" not in shell.extension_manager.loaded:
+        import_module("romancy_nb.notebook.stubs").install(shell)
+
+
+_stand_in()

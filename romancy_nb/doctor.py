@@ -99,12 +99,13 @@ def _packages(problems: list[str]) -> Iterator[tuple[str, str]]:
 
 def where_is_the_journal(given: str | None) -> tuple[Path | str, str]:
     """Return the journal's file, whether it exists or not, and why it is that one. A text is a URL."""
-    from romancy_nb.journal.locate import VARIABLE, find_journal
+    from romancy_nb.journal.locate import named_journal
+    from romancy_nb.runtime import launch
 
-    if given is None:
-        found = find_journal(None, os.environ)
-        return found.path, found.why
-    return find_journal(None, {VARIABLE: given}).path, "named with --journal"
+    if given is not None:
+        return named_journal(given, "").path, "named with --journal"
+    found = launch.location() if launch.connected() is not None else launch.chosen(None)
+    return found.path, found.why
 
 
 def _about_journal(given: str | None, findings: Findings) -> Iterator[tuple[str, str]]:
@@ -126,26 +127,36 @@ def _about_journal(given: str | None, findings: Findings) -> Iterator[tuple[str,
     yield "size", f"{path.stat().st_size / 1e6:.1f} MB"
     holder = holder_of(path)
     yield "held by", holder or "nobody"
-    if holder is None:
+    if holder is None or _is_ours(path):
         yield from _inside(path, findings.problems)
 
 
 def _inside(path: Path, problems: list[str]) -> Iterator[tuple[str, str]]:
-    """Open the journal, which nobody holds, as any user of it would."""
+    """Open the journal, which nobody else holds, as any user of it would."""
     import romancy_nb as rn
     from romancy_nb.journal.migrate import latest
 
+    already = _is_ours(path)
     try:
-        rn.connect(str(path))
+        if not already:
+            rn.connect(str(path))
         try:
             rows = rn.sql("SELECT status, count(*) FROM instances GROUP BY status ORDER BY status").fetchall()
         finally:
-            rn.disconnect()
+            if not already:
+                rn.disconnect()
     except RomancyError as problem:
         problems.append(f"The journal cannot be opened. {problem}")
     else:
         yield "schema", f"version {latest()}"  # whatever it was, connecting has brought it up to ours
         yield "instances", ", ".join(f"{count} {status}" for status, count in rows) or "none"
+
+
+def _is_ours(path: Path) -> bool:
+    """Is this the journal that this process works with?"""
+    from romancy_nb.runtime import launch
+
+    return launch.connected() is not None and launch.location().path == path
 
 
 def holder_of(path: Path) -> str | None:

@@ -25,22 +25,23 @@ FACADE = "romancy_nb"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 EVERYTHING = {
-    "clock", "core", "definitions", "demo", "doctor", "errors", "journal", "notebook", "payloads", "runtime", "testing",
-    "widgets", "words", FACADE,
+    "clock", "core", "definitions", "demo", "doctor", "errors", "journal", "notebook", "payloads", "runtime", "settings",
+    "testing", "widgets", "words", FACADE,
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
     "errors": set(),
+    "settings": set(),
     "words": set(),
     "payloads": {"errors"},
     "core": {"payloads.payload", "errors"},
     "definitions": {"core", "payloads", "errors"},
     "journal": {"core.events", "payloads", "errors", "clock"},
-    "runtime": {"journal", "definitions", "core", "payloads", "errors", "clock", "words"},
+    "runtime": {"journal", "definitions", "core", "payloads", "errors", "clock", "settings", "words"},
     "widgets": {"journal", "core", "payloads", "errors", "clock", "words"},
     "testing": {"runtime", "journal", "definitions", "core", "payloads", "errors", "clock", FACADE},
     "doctor": EVERYTHING - {"demo", "notebook", "widgets"},
-    "notebook": EVERYTHING - {"demo", "doctor", "testing"},
+    "notebook": EVERYTHING - {"demo"},
     "demo": EVERYTHING - {"doctor"},
     "cli": EVERYTHING,
     FACADE: {"definitions", "errors"},

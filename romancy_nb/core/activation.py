@@ -196,6 +196,7 @@ class Execution:
             self.ambient.check_awaited()
             return Ended(payload=payload)
         except BaseException as error:
+            self.ambient.note_unawaited(error)
             self.ambient.check_awaited_quietly()
             return Ended(error=error, reported=self.ambient.is_reported(error))
 

@@ -203,6 +203,16 @@ class Ambient:
                 f"In an `async def` workflow write `await {name}(...)`."
             )
 
+    def note_unawaited(self, error: BaseException) -> None:
+        """Have *error* tell of a call that was taken for its result because it was not awaited."""
+        if not isinstance(error, (TypeError, AttributeError)) or "'coroutine'" not in str(error):
+            return
+        for name, code, instruction, call in self._unawaited:
+            if _waits_to_start(call):
+                error.add_note(
+                    f"{_line(code, instruction)} calls activity {name} without `await`: write `await {name}(...)`."
+                )
+
     def check_awaited_quietly(self) -> None:
         """Close what was never awaited, without a word: the run has another error to tell of."""
         for entry in self._unawaited:
@@ -265,7 +275,9 @@ def _line(code: CodeType | None, instruction: int) -> str:
     if code is None:
         return "?"
     lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
-    return f"{code.co_filename}:{next(lines, code.co_firstlineno)}"
+    line = next(lines, code.co_firstlineno)
+    cell = "/ipykernel_" in code.co_filename or code.co_filename.startswith("<ipython-input")
+    return f"Line {line} of the cell" if cell else f"{code.co_filename}:{line}"
 
 
 def _set_unless_done(future: asyncio.Future[Any]) -> None:

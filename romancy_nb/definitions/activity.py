@@ -13,10 +13,11 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, ov
 
 from romancy_nb.core.commands import ActivityCommand, Outcome
 from romancy_nb.core.context import Ambient, ambient
-from romancy_nb.definitions import registry
+from romancy_nb.definitions import helptext, registry
 from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts, CellPort, Context, TakesContext, cell_port
 from romancy_nb.definitions.fingerprint import fingerprint
 from romancy_nb.definitions.options import ActivityOptions, RetryPolicy
+from romancy_nb.definitions.pending import NotAwaited
 from romancy_nb.definitions.signature import Signature
 from romancy_nb.errors import DefinitionError
 from romancy_nb.payloads.failures import decode_failure
@@ -70,7 +71,10 @@ class Activity(Generic[P, R_co]):
         __tracebackhide__ = True
         found = ambient()
         if found is None:
-            return cast(R_co, self._plain(args, kwargs))
+            result = self._plain(args, kwargs)
+            if self.signature.is_async and ACTIVITY.get() is None:
+                result = NotAwaited(result, f"activity {self.name}", self.__name__)
+            return cast(R_co, result)
         if found.dead:
             found.check()
         if found.is_sync():
@@ -220,6 +224,10 @@ class Activity(Generic[P, R_co]):
                 "an instance of your class cannot be journaled."
             )
         return self
+
+    def getdoc(self) -> str:
+        """Return what ``?`` shows in IPython: the function's own docstring, the options, and how it is called."""
+        return helptext.of_activity(self.name, self.function, self.options, is_async=self.signature.is_async)
 
     def __repr__(self) -> str:
         return f"<activity {self.name}{inspect.signature(self.function)}>"

@@ -6,13 +6,17 @@ the same name is remembered, because journals know names only and a person may w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from romancy_nb.errors import DefinitionError
 
-__all__ = ["Kind", "defined_in", "find", "name_of", "names", "register", "take_redefined"]
+__all__ = ["Kind", "defined_in", "find", "listeners", "name_of", "names", "register", "take_redefined"]
 
 Kind = Literal["activity", "workflow", "compensation"]
+
+listeners: list[Callable[[Kind, str, Any], object]] = []
+"""Who is told of each definition, as soon as it is made."""
 
 _defined: dict[tuple[str, str], dict[str, Any]] = {}
 """(kind, name) -> module -> definition; the latest is the last."""
@@ -28,6 +32,8 @@ def register(kind: Kind, name: str, definition: Any) -> None:
     module = str(getattr(definition, "__module__", "") or "")
     found.pop(module, None)
     found[module] = definition
+    for tell in listeners:
+        tell(kind, name, definition)
 
 
 def take_redefined() -> list[str]:

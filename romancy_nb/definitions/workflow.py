@@ -10,11 +10,12 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, ov
 
 from romancy_nb.core.activation import Body
 from romancy_nb.core.context import Ambient, ambient
-from romancy_nb.definitions import registry
+from romancy_nb.definitions import helptext, registry
 from romancy_nb.definitions.activity import Activity
 from romancy_nb.definitions.ambient import ACTIVITY, Context, Handle, Request, TakesContext, launcher
 from romancy_nb.definitions.fingerprint import Fingerprint, fingerprint
 from romancy_nb.definitions.options import WorkflowOptions
+from romancy_nb.definitions.pending import NotAwaited
 from romancy_nb.definitions.signature import Inputs, Signature
 from romancy_nb.errors import DefinitionError, WrongPlace
 from romancy_nb.payloads.payload import Payload
@@ -67,7 +68,7 @@ class Workflow(Generic[P, R_co]):
         self._refuse_inside()
         request = self.request(args, kwargs, site=_site())
         if self.signature.is_async:
-            return cast(R_co, launcher().run_async(request))
+            return cast(R_co, NotAwaited(launcher().run_async(request), f"workflow {self.name}", self.__name__))
         return cast(R_co, launcher().run(request))
 
     @overload
@@ -210,6 +211,10 @@ class Workflow(Generic[P, R_co]):
                 f"Workflow {self.name} was called inside an activity. Call it from the workflow's caller, or start it with "
                 f"`{self.name}.function(...)` in the workflow itself."
             )
+
+    def getdoc(self) -> str:
+        """Return what ``?`` shows in IPython: the function's own docstring, the options, and how it is called."""
+        return helptext.of_workflow(self.name, self.function, self.options, is_async=self.signature.is_async)
 
     def __repr__(self) -> str:
         return f"<workflow {self.name}{inspect.signature(self.function)}>"

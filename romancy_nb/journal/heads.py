@@ -194,6 +194,10 @@ class HeadIndex:
         tallies = self._tally(newest)
         return sorted((tallies[run].head() for run in newest), key=lambda head: head.started)
 
+    def known(self) -> list[str]:
+        """The instances that are in memory, oldest first; asks the database nothing. Any thread may call this."""
+        return list(self._runs_of or ())
+
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _current(self) -> dict[str, list[int]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FILE", "FOLDER", "VARIABLE", "Location", "find_journal", "thrown_away"]
+__all__ = ["FILE", "FOLDER", "VARIABLE", "Location", "find_journal", "named_journal", "thrown_away"]
 
 VARIABLE: Final = "ROMANCY_JOURNAL"
 FOLDER: Final = ".romancy"
@@ -42,7 +42,7 @@ def find_journal(start: Path | None, env: Mapping[str, str]) -> Location:
     """
     named = env.get(VARIABLE, "").strip()
     if named:
-        return _named(named)
+        return named_journal(named, f"named by ${VARIABLE}")
     here = (start if start is not None else Path.cwd()).absolute()
     for folder in _searched(here):
         candidate = folder / FOLDER
@@ -52,11 +52,11 @@ def find_journal(start: Path | None, env: Mapping[str, str]) -> Location:
     return Location(here / FOLDER / FILE, True, "new in this folder")
 
 
-def _named(named: str) -> Location:
-    why = f"named by ${VARIABLE}"
+def named_journal(named: str, why: str, folder: Path | None = None) -> Location:
+    """Return the location that somebody named; a relative path refers to *folder* (None: the working directory)."""
     if "://" in named:
         return Location(named, False, why)
-    path = Path(named).expanduser().absolute()
+    path = (folder if folder is not None else Path.cwd()).absolute() / Path(named).expanduser()
     if path.is_dir():  # a folder is a natural thing to name; the file in it is meant
         path = path / FILE
     return Location(path, not path.exists(), why)

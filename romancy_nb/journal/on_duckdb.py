@@ -210,6 +210,10 @@ class DuckDBJournal:
         """The newest run of every instance whose newest run has not ended."""
         return self._heads.unfinished()
 
+    def known(self) -> list[str]:
+        """The instances that are in memory, oldest first; does not open the journal. Any thread may call this."""
+        return self._heads.known()
+
     def moved(self, epochs: Mapping[int, int]) -> set[int]:
         """Which of the runs in *epochs* (run key -> my epoch) were taken up by somebody else since."""
         heads = self._heads.of_runs(epochs)

@@ -131,6 +131,9 @@ class Journal(Protocol):
     def unfinished(self) -> list[Head]:
         """The newest run of every instance whose newest run has not ended (running, waiting, paused, stuck)."""
 
+    def known(self) -> list[str]:
+        """Ids of the instances that are in memory, oldest first. The one verb for any thread, held or not: it asks nothing."""
+
     def load(self, run: int, *, parts: bool = True) -> list[Row]:
         """The history of *run* in order. With *parts* false, binary parts come described, without their data."""
 

@@ -5,24 +5,38 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
-_MAGICS = ("romancy_activity", "romancy_workflow")
+_PACKAGE = "romancy_nb."
+_ALIASES = {"activity": "romancy_activity", "workflow": "romancy_workflow"}
 
 
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics and say where the journal is and what it holds. Loading twice is harmless."""
     import romancy_nb
-    from romancy_nb.notebook import edits, line_form
+    from romancy_nb import settings
+    from romancy_nb.definitions import registry
+    from romancy_nb.notebook import completion, config, edits, hints, identity, line_form, stubs
+    from romancy_nb.notebook.commands import RomancyCommands
     from romancy_nb.notebook.magics import RomancyMagics
 
     romancy_nb._wire()
-    shell.register_magics(RomancyMagics)
+    notebook = identity.notebook_path()
+    settings.look_from(Path(notebook).parent if notebook else identity.folder())
+    stubs.remove(shell)
+    _forget_magics(shell)
+    shell.register_magics(RomancyMagics, RomancyCommands)
+    _register_aliases(shell)
     line_form.install(shell)
     _unwatch(shell)
     shell.events.register("post_run_cell", edits.after_cell)
+    completion.install(shell)
+    config.install(shell)
+    hints.install(shell)
+    registry.listeners[:] = [*(each for each in registry.listeners if each is not _note), _note]
     if shell.user_ns.setdefault("rn", romancy_nb) is romancy_nb:
         shell.user_ns_hidden["rn"] = romancy_nb
     try:
@@ -33,17 +47,25 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Remove the magics and the name ``rn``. The journal stays connected: runs go on."""
-    from romancy_nb.notebook import durable, line_form, output
+    """Remove all that loading added. The journal stays connected: runs go on."""
+    from romancy_nb import settings
+    from romancy_nb.definitions import registry
+    from romancy_nb.notebook import completion, config, crash, durable, hints, line_form, output, stubs
+    from romancy_nb.runtime import asking
 
+    crash.disarm()
+    registry.listeners[:] = [each for each in registry.listeners if each is not _note]
+    hints.remove(shell)
+    asking.remove()
     durable.close()
     line_form.remove(shell)
     _unwatch(shell)
-    for name in _MAGICS:
-        for kind in ("cell", "line"):
-            shell.magics_manager.magics[kind].pop(name, None)
-    shell.magics_manager.registry.pop("RomancyMagics", None)
     output.unload()
+    completion.remove(shell)
+    config.remove(shell)
+    settings.clear()
+    stubs.remove(shell)
+    _forget_magics(shell)
     if shell.user_ns_hidden.pop("rn", None) is shell.user_ns.get("rn"):
         shell.user_ns.pop("rn", None)
 
@@ -53,6 +75,40 @@ def _unwatch(shell: Any) -> None:
     for callback in list(shell.events.callbacks["post_run_cell"]):
         if getattr(callback, "__module__", "") == "romancy_nb.notebook.edits":
             shell.events.unregister("post_run_cell", callback)
+
+
+def _forget_magics(shell: Any) -> None:
+    manager = shell.magics_manager
+    for magics in manager.magics.values():
+        for name in [name for name, magic in magics.items() if _is_ours(magic)]:
+            del magics[name]
+    for name in ("RomancyMagics", "RomancyCommands"):
+        manager.registry.pop(name, None)
+    # IPython enters each class of magics here, and has nothing to take it out again
+    shell.configurables[:] = [each for each in shell.configurables if not type(each).__module__.startswith(_PACKAGE)]
+
+
+def _register_aliases(shell: Any) -> None:
+    """``%%activity`` and ``%%workflow``, where nobody has those names (N9)."""
+    cell, line = (shell.magics_manager.magics[kind] for kind in ("cell", "line"))
+    for alias, name in _ALIASES.items():
+        if all(alias not in magics or _is_ours(magics[alias]) for magics in (cell, line)):
+            cell[alias], line[alias] = cell[name], line[name]
+
+
+def _note(kind: str, name: str, definition: Any) -> None:
+    """Say what a workflow's code should not ask the world for itself, when it is defined."""
+    from romancy_nb.definitions.lint import note_of
+
+    if kind == "workflow" and getattr(definition.function, "__module__", "") == "__main__":
+        note = note_of(name, definition.function)
+        if note is not None:
+            print(note)
+
+
+def _is_ours(magic: Any) -> bool:
+    # IPython's own may be lazy, and asking those for an attribute would load them
+    return isinstance(magic, MethodType) and type(magic.__self__).__module__.startswith(_PACKAGE)
 
 
 def _greet() -> None:
@@ -66,8 +122,7 @@ def _greet() -> None:
     try:
         where = launch.location()
         engine = launch.current()
-        heads = engine.ask(lambda engine: engine.journal.unfinished())
-        count = engine.ask(lambda engine: engine.journal.query("select count(*) from instances").rows[0][0])
+        heads, count = engine.ask(lambda engine: (engine.journal.unfinished(), len(engine.journal.known())))
     except RomancyError as error:
         print(f"romancy_nb is loaded, but its journal cannot be opened. {error}")
         return
@@ -84,6 +139,8 @@ def _greet() -> None:
             lines.append(
                 f"  {statuses[head.instance]}: {head.workflow} {head.instance}; call {head.workflow} again to go on"
             )
+    if len(heads) > 10:
+        lines.append(f"  and {len(heads) - 10} more: %romancy lists them")
     greet("\n".join(lines), lasting)
 
 

@@ -8,7 +8,7 @@ import re
 import tokenize
 from dataclasses import dataclass, field
 from keyword import iskeyword
-from typing import Any
+from typing import Any, Final
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
@@ -19,7 +19,13 @@ from romancy_nb.definitions.workflow import Workflow, as_workflow
 from romancy_nb.notebook import cells
 from romancy_nb.notebook.line_form import misplaced
 
-__all__ = ["RomancyMagics", "inputs_of", "parse"]
+__all__ = ["OPTIONS", "RomancyMagics", "inputs_of", "parse"]
+
+OPTIONS: Final[dict[str, tuple[set[str], set[str]]]] = {
+    "romancy_activity": ({"retries", "timeout", "delivery", "reuse", "executor"}, set()),
+    "romancy_workflow": ({"id", "redo", "on_failure"}, {"new"}),
+}
+"""Of each magic: its options with a value, and those without."""
 
 
 @dataclass(slots=True)
@@ -129,6 +135,8 @@ def inputs_of(text: str, name: str) -> dict[str, str]:
             if _is_expression(value):
                 break
         else:
+            if _is_open(text[starts[position][1] :]):
+                raise UsageError(f"Quotes or brackets on this line do not close: {text.strip()}")
             raise UsageError(
                 f"The value of {key} is no Python expression: {text[starts[position][1] :].strip() or 'nothing'}"
             )
@@ -163,6 +171,23 @@ def _is_expression(text: str) -> bool:
     return bool(text.strip()) and not text.lstrip().startswith("#")
 
 
+_COLLECT: Final = "__romancy_arguments__"
+
+
+def _is_open(text: str) -> bool:
+    """Does a quote or bracket in *text* not close?"""
+    depth = 0
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.ERRORTOKEN and token.string[:1] in "\"'":
+                return True
+            if token.type == tokenize.OP:
+                depth += (token.string in "([{") - (token.string in ")]}")
+    except (tokenize.TokenError, SyntaxError):
+        return True
+    return depth > 0
+
+
 _FORMS = (
     "The two forms: `%%romancy_workflow NAME topic=...`: the body of the cell is the workflow; "
     "`%%romancy_workflow --run ...`: its functions are, and the last one is run."
@@ -181,8 +206,17 @@ class RomancyMagics(Magics):
         %%romancy_activity [--retries N] [--timeout SECONDS] [--delivery at_most_once] [--reuse inputs|prefix|never]
 
         Functions whose name begins with _ stay plain helpers.
+
+        Examples:
+
+            %%romancy_activity --retries 3 --timeout 30
+            def fetch(url: str) -> str:
+                return httpx.get(url).text
+
+            %romancy_activity --delivery at_most_once          (the same on a cell's first line: linters see the cell)
+            def charge(amount: int) -> str: ...
         """
-        parsed = parse(line, {"retries", "timeout", "delivery", "reuse", "executor"}, set())
+        parsed = parse(line, *OPTIONS["romancy_activity"])
         if parsed.name or parsed.call is not None:
             raise UsageError("%%romancy_activity takes options only; the functions are in the cell.")
         __tracebackhide__ = True
@@ -210,13 +244,28 @@ class RomancyMagics(Magics):
 
         With a NAME the body of the cell is the workflow: its last expression is the result, and the names that it assigns are
         set in the notebook, from the journal too.
+
+        --id ID gives the instance an id; --new starts another one; --redo a,b executes these activities again.
+
+        Examples:
+
+            %%romancy_workflow --run "orders.csv", limit=10
+            def order_workflow(path: str, limit: int) -> int:
+                return len(reserve(path, limit))
+
+            %%romancy_workflow research topic="tides"
+            pages = search(topic)
+            summary = summarise(pages)
+            summary
         """
         __tracebackhide__ = True
-        parsed = parse(line, {"id", "redo", "on_failure"}, {"new"})
+        parsed = parse(line, *OPTIONS["romancy_workflow"])
         given: dict[str, Any] = {name: text for name, text in parsed.options.items() if name == "on_failure"}
         options = WorkflowOptions(**given)
         if parsed.name:
             return self._body(line, cell, parsed, options)
+        if parsed.call is not None:
+            self._call_tree(parsed)  # what cannot be called is said before anything is defined
         made = self._define(
             "romancy_workflow", line, cell, lambda function: as_workflow(function, None, options), "workflows"
         )
@@ -229,10 +278,14 @@ class RomancyMagics(Magics):
         """The line form of %%romancy_activity, for the first line of a cell."""
         raise misplaced("romancy_activity")
 
+    _activity_line.__doc__ = romancy_activity.__doc__  # type: ignore[assignment]  # help may find either of the two
+
     @line_magic("romancy_workflow")  # type: ignore[arg-type]
     def _workflow_line(self, line: str) -> None:
         """The line form of %%romancy_workflow, for the first line of a cell."""
         raise misplaced("romancy_workflow")
+
+    _workflow_line.__doc__ = romancy_workflow.__doc__  # type: ignore[assignment]
 
     def _body(self, line: str, cell: str, parsed: Line, options: WorkflowOptions) -> Any:
         """Run the cell's body as the workflow (N3)."""
@@ -258,7 +311,8 @@ class RomancyMagics(Magics):
         except SyntaxError as error:
             raise cells.CellSyntaxError(self.shell, error) from None
         if not made:
-            raise UsageError(f"%%{magic}: there is no function in this cell. Write one: def name(...): ...")
+            forms = f" {_FORMS}" if magic == "romancy_workflow" else ""
+            raise UsageError(f"%%{magic}: there is no function in this cell. Write one: def name(...): ...{forms}")
         left = f" (helper{'s' if len(helpers) > 1 else ''}: {', '.join(helpers)})" if helpers else ""
         print(f"{what}: {', '.join(definition.name for definition in made)}{left}")
         return made
@@ -284,20 +338,32 @@ class RomancyMagics(Magics):
     def _arguments(self, parsed: Line) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Evaluate the inside of a call. It is given a line of its own, so that a comment ends with it."""
         __tracebackhide__ = True
-        collect = "__romancy_arguments__"
+        found: tuple[tuple[Any, ...], dict[str, Any]] = eval(
+            compile(RomancyMagics._call_tree(parsed), f"<--{parsed.mode}>", "eval"),
+            {**self._namespace, _COLLECT: lambda *args, **kwargs: (args, kwargs)},
+        )
+        return found
+
+    @staticmethod
+    def _call_tree(parsed: Line) -> ast.Expression:
+        """Return the call whose inside stands on the line, as a syntax tree.
+
+        Raises:
+            UsageError: it is none.
+        """
         try:
-            tree = ast.parse(f"{collect}({parsed.call}\n)", filename=f"<--{parsed.mode}>", mode="eval")
+            tree = ast.parse(f"{_COLLECT}({parsed.call}\n)", filename=f"<--{parsed.mode}>", mode="eval")
         except SyntaxError as error:
+            if _is_open(parsed.call or ""):
+                raise UsageError(
+                    f"Quotes or brackets on this line do not close: --{parsed.mode} {parsed.call}"
+                ) from None
             raise UsageError(
-                f"What follows --{parsed.mode} is not the inside of a call ({error.msg}): {parsed.call}"
+                f"What follows --{parsed.mode} is not the inside of a call ({error.msg}): {parsed.call}. {_FORMS}"
             ) from None
         if not (isinstance(tree.body, ast.Call) and isinstance(tree.body.func, ast.Name)):
             raise UsageError(f"What follows --{parsed.mode} is not the inside of one call: {parsed.call}")
-        found: tuple[tuple[Any, ...], dict[str, Any]] = eval(
-            compile(tree, f"<--{parsed.mode}>", "eval"),
-            {**self._namespace, collect: lambda *args, **kwargs: (args, kwargs)},
-        )
-        return found
+        return tree
 
     @property
     def _namespace(self) -> dict[str, Any]:

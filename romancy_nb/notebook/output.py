@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from romancy_nb import settings
 from romancy_nb.notebook import heads, identity
 from romancy_nb.notebook.outlet import CellOutlet, TerminalOutlet, settle_all
 from romancy_nb.runtime import streams
@@ -35,7 +36,8 @@ class Card:
         try:
             timeline = instance.timeline()
             self._settle(timeline)
-            display(timeline.below_its_output(), raw=True)  # type: ignore[no-untyped-call]
+            if settings.get("show"):
+                display(timeline.below_its_output(), raw=True)  # type: ignore[no-untyped-call]
         except Exception as problem:
             # the timeline is never worth the result
             self.notice(f"(The timeline cannot be shown: {problem})")
@@ -81,7 +83,8 @@ class Terminal(Card):
     """IPython in a terminal: the same as text."""
 
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
-        print(instance.timeline())
+        if settings.get("show"):
+            print(instance.timeline())
 
     def left(self, instance: Instance[Any]) -> None:
         pass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+import sys
 from typing import Any, Final
 
 from romancy_nb.errors import CannotRestore, NotJournalable
@@ -11,7 +13,7 @@ from romancy_nb.payloads.payload import Payload, is_forgotten
 from romancy_nb.payloads.plans import ANYTHING, plan_for
 from romancy_nb.payloads.registry import Codec, PickleCodec, register_class, register_codec
 from romancy_nb.payloads.text import NotText, deep_recursion, dumps, is_plain, loads
-from romancy_nb.payloads.tree import Changed, Lost, Plan, Reader, Unkept, Writer, type_name
+from romancy_nb.payloads.tree import REMEDY, Changed, Lost, Plan, Reader, Unkept, Writer, type_name
 
 __all__ = [
     "ANY",
@@ -201,9 +203,34 @@ def _refusal(error: Unkept, what: str, value: Any, problem: str = "cannot be jou
             f"{_opening(what)} {problem}: {root} ({type_name(value)}) {reason} at {root}{path}. {remedy}"
         )
     path = error.path if len(error.path) < 300 else error.path[:300] + "…"
+    remedy = error.remedy
+    if remedy is REMEDY and _is_live(type(error.culprit)):
+        remedy = (
+            "It belongs to this process alone, as connections, clients, files and locks do. Make it inside the activity that uses "
+            "it, from plain data such as a path or a URL, and hand on only plain data."
+        )
+    elif root != "result":
+        remedy = remedy.replace("Return plain", "Pass plain", 1)
     return NotJournalable(
-        f"{_opening(what)} {problem}: {root}{path}, a {type_name(error.culprit)}, {error.reason}. {error.remedy}"
+        f"{_opening(what)} {problem}: {root}{path}, a {type_name(error.culprit)}, {error.reason}. {remedy}"
     )
+
+
+def _is_live(culprit: type) -> bool:
+    """Is it a library's connection, client, lock or the like? A class of the person's can be made one that can be kept."""
+    if not _LIVE.search(culprit.__name__):
+        return False
+    module = sys.modules.get(culprit.__module__)
+    installed = "site-packages" in str(getattr(module, "__file__", ""))
+    return installed or culprit.__module__.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
+
+
+_LIVE: Final = re.compile(
+    r"connection|client|session|cursor|engine|socket|lock|semaphore|condition|event|queue|pool|executor|thread|loop|task|"
+    r"future|channel|driver|wrapper$|^Buffered|^FileIO|stream|handle",
+    re.IGNORECASE,
+)
+"""Names of classes whose objects mean something in one process only."""
 
 
 def _opening(what: str) -> str:

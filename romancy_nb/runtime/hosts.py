@@ -26,6 +26,7 @@ from romancy_nb.definitions.activity import activations
 from romancy_nb.definitions.sources import is_users_file
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.payloads.payload import Payload
+from romancy_nb.runtime import asking
 from romancy_nb.runtime.inbox import Activated
 from romancy_nb.runtime.live import Build, LiveRun
 
@@ -209,6 +210,7 @@ def activate(
         if run.generation != generation:
             return
         error: Payload | None = None
+        asking.guard()
         activations(+1)
         host.since = monotonic()
         try:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from romancy_nb import settings
 from romancy_nb.clock import monotonic, now_us
 from romancy_nb.core.ledger import NOTEBOOK
 from romancy_nb.core.transitions import ACTIVE, STATUSES
@@ -18,7 +19,7 @@ from romancy_nb.definitions import registry
 from romancy_nb.definitions.ambient import Request
 from romancy_nb.errors import AwaitInterrupted, JournalError, RunInterrupted, RunProblem
 from romancy_nb.journal.answer import Answer
-from romancy_nb.journal.locate import Location, find_journal
+from romancy_nb.journal.locate import Location, find_journal, named_journal
 from romancy_nb.journal.protocol import Table
 from romancy_nb.runtime import hosts, ownership, streams
 from romancy_nb.runtime.engine import Engine
@@ -31,6 +32,7 @@ from romancy_nb.runtime.tracebacks import throw
 
 __all__ = [
     "EngineLauncher",
+    "chosen",
     "connect",
     "connected",
     "current",
@@ -56,8 +58,10 @@ def connect(url: str | Path | None = None, *, namespace: str | None = None, adop
     """Choose the journal. Called for you on first use.
 
     Args:
-        url: None: ``$ROMANCY_JOURNAL``, else the project's ``.romancy/journal.duckdb`` (D4). A path: that DuckDB file.
-        namespace: goes into derived instance ids, so that people who share a journal do not share instances (R12).
+        url: None: what the setting ``journal`` says (``$ROMANCY_JOURNAL`` and others), else the project's
+            ``.romancy/journal.duckdb`` (D4). A path: that DuckDB file.
+        namespace: goes into derived instance ids, so that people who share a journal do not share instances (R12). None:
+            what the setting ``namespace`` says.
         adopt: take up every run whose owner died and whose workflow is defined here (R15).
 
     Returns:
@@ -71,7 +75,7 @@ def connect(url: str | Path | None = None, *, namespace: str | None = None, adop
         raise JournalError("A shared PostgreSQL journal is not part of this version. Use a path, or leave it out.")
     told = observer()
     path, _ = told.provenance()
-    where = _at(url) if url is not None else find_journal(Path(path).parent if path else told.folder(), os.environ)
+    where = _at(url) if url is not None else chosen(Path(path).parent if path else told.folder())
     with _lock:
         if _current is not None and not _current.stopped:
             if _location is not None and _location.path == where.path and namespace in (None, _current.namespace):
@@ -80,7 +84,8 @@ def connect(url: str | Path | None = None, *, namespace: str | None = None, adop
         from romancy_nb.journal.on_duckdb import DuckDBJournal
 
         journal = DuckDBJournal(where.path, holder={"pid": os.getpid(), "notebook": path, "user": _user()})
-        _current, _location = Engine(journal, namespace=namespace or ""), where
+        chosen_namespace = namespace if namespace is not None else settings.get("namespace")
+        _current, _location = Engine(journal, namespace=chosen_namespace), where
         engine = _current
     engine.ask(lambda engine: None)  # opens it now: what is wrong with it should be said here
     if adopt:
@@ -88,6 +93,14 @@ def connect(url: str | Path | None = None, *, namespace: str | None = None, adop
             if registry.find("workflow", found.workflow) is not None:
                 resume(engine, found.instance)
     return where
+
+
+def chosen(start: Path | None) -> Location:
+    """Return where the journal is unless a call says: what the settings name, else the project's (D4)."""
+    named, source = settings.find("journal")
+    if named and source.kind in {"config", "pyproject"}:
+        return named_journal(named, f"named by {source.text}", source.folder)
+    return find_journal(start, os.environ)
 
 
 def _at(url: str | Path) -> Location:
@@ -134,8 +147,9 @@ def current() -> Engine:
 
 
 def connected() -> Engine | None:
-    """Return the engine of the current journal, or None when none is connected."""
-    return _current if _current is not None and not _current.stopped else None
+    """Return the engine of the current journal if there is one; connects to none."""
+    engine = _current
+    return None if engine is None or engine.stopped else engine
 
 
 def location() -> Location:

@@ -107,7 +107,7 @@ def test_a_wrong_line_is_one_readable_error(line: str, said: str) -> None:
 def test_what_is_not_the_inside_of_a_call_is_one_readable_error(call: str) -> None:
     with pytest.raises(UsageError) as caught:
         RomancyMagics._arguments(_Bare(), parse(f"--run {call}", VALUED, FLAGS))  # type: ignore[arg-type]
-    assert "inside of" in str(caught.value)
+    assert "inside of" in str(caught.value) or "do not close" in str(caught.value)
     assert call in str(caught.value)
 
 
@@ -202,7 +202,8 @@ def test_new_makes_another_instance_of_the_same_call(shell: Any) -> None:
         ("%%romancy_activity name\ndef f(): pass\n", "takes options only"),
         ("%%romancy_activity --run 1\ndef f(): pass\n", "takes options only"),
         ("%%romancy_workflow research --run 1\nx = 1\n", "The two forms"),
-        ('%%romancy_workflow --run "a\ndef f(a): pass\n', "inside of a call"),
+        ('%%romancy_workflow --run "a\ndef f(a): pass\n', "do not close"),
+        ("%%romancy_workflow --run 1 2\ndef f(a): pass\n", "inside of a call"),
     ],
 )
 def test_a_wrong_cell_is_one_readable_error(

@@ -1,0 +1,187 @@
+"""What ``%romancy`` alone answers: what runs, what waits for you, and one next command for each (N6).
+
+In plain words (N9): nobody has to know what the engine calls things to know what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Final
+
+from romancy_nb import clock, words
+from romancy_nb.core import events as ev
+from romancy_nb.core.ledger import NOTEBOOK
+from romancy_nb.journal.protocol import Head
+from romancy_nb.runtime import launch
+from romancy_nb.runtime.engine import Engine
+from romancy_nb.runtime.instance import status_of
+
+__all__ = ["Item", "Standing", "look"]
+
+_MOST: Final = 20
+"""Instances that are listed; the rest is counted."""
+_RECENT: Final = 24 * 3600 * 1_000_000
+_RUNS: Final = frozenset({"running", "waiting", "compensating"})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One instance that wants attention.
+
+    Attributes:
+        instance: its id.
+        workflow: its workflow's name.
+        status: as people read it, such as running, paused, interrupted.
+        says: what is the matter, in plain words.
+        next: one command or step that goes on from there.
+    """
+
+    instance: str
+    workflow: str
+    status: str
+    says: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What runs and what waits for you. Shows itself as text and as a table."""
+
+    where: str
+    instances: int
+    items: tuple[Item, ...]
+    more: int = 0
+
+    @property
+    def running(self) -> list[Item]:
+        """What goes on by itself."""
+        return [item for item in self.items if item.status in _RUNS]
+
+    @property
+    def yours(self) -> list[Item]:
+        """What waits for a person."""
+        return [item for item in self.items if item.status not in _RUNS]
+
+    def __repr__(self) -> str:
+        lines = [f"journal {self.where} ({words.count(self.instances, 'instance')})"]
+        for title, items in (("Runs:", self.running), ("Waits for you:", self.yours)):
+            if items:
+                lines += ["", title]
+                for item in items:
+                    lines += [f"  {item.workflow} {item.instance}: {item.says}", f"      {item.next}"]
+        if self.more:
+            lines += ["", f"and {self.more} more: %romancy ls"]
+        if not self.items:
+            lines += ["", _nothing(self.instances)]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        parts = [f"<div>journal {escape(self.where)} ({words.count(self.instances, 'instance')})</div>"]
+        cell = 'style="text-align: left; padding: 2px 12px 2px 0"'
+        for title, items in (("Runs", self.running), ("Waits for you", self.yours)):
+            rows = "".join(
+                f"<tr><td {cell}>{escape(item.workflow)} {escape(item.instance)}</td><td {cell}>{escape(item.says)}</td>"
+                f"<td {cell}><code>{escape(item.next)}</code></td></tr>"
+                for item in items
+            )
+            if rows:
+                parts.append(f"<div><b>{title}</b></div><table>{rows}</table>")
+        if self.more:
+            parts.append(f"<div>and {self.more} more: <code>%romancy ls</code></div>")
+        if not self.items:
+            parts.append(f"<div>{escape(_nothing(self.instances))}</div>")
+        return "".join(parts)
+
+
+def _nothing(instances: int) -> str:
+    if instances:
+        return "Nothing runs, and nothing waits for you. %romancy ls lists what there was."
+    return "Nothing runs, and nothing waits for you. %romancy help says what there is to say here."
+
+
+def look() -> Standing:
+    """Return how things stand in the current journal."""
+    standing: Standing = launch.current().ask(_look)
+    return standing
+
+
+def _look(engine: Engine) -> Standing:
+    """Runs on the engine's thread."""
+    now = clock.now_us()
+    heads = [head for head in engine.journal.unfinished() if head.workflow != NOTEBOOK]
+    heads.sort(key=lambda head: -head.updated)
+    items = [_item(engine, head, now) for head in heads[:_MOST]]
+    failed = engine.journal.query(
+        "select instance_id, workflow, updated_at from instances where status = 'failed' "
+        "and updated_at > make_timestamptz(?) order by updated_at desc limit 5",
+        [now - _RECENT],
+    )
+    for instance, workflow, updated in failed.rows:
+        ago = words.age(now - round(updated.timestamp() * 1_000_000))
+        items.append(
+            Item(
+                instance, workflow, "failed", f"failed {ago}", f"%romancy show {instance} says why; {_again(workflow)}"
+            )
+        )
+    total = len(engine.journal.known())
+    return Standing(engine.journal.where, total, tuple(items), max(0, len(heads) - _MOST))
+
+
+def _item(engine: Engine, head: Head, now: int) -> Item:
+    status, _ = status_of(engine, head.instance)
+    ago = words.age(now - head.updated)
+    here = head.instance in engine.newest
+    show = f"%romancy show {head.instance}"
+    match status:
+        case "running" if here:
+            says, then = f"running here, for {words.duration(now - head.started)}{_in_flight(engine, head)}", show
+        case "running":
+            says, then = f"running in another process, last heard of {ago}", show
+        case "waiting":
+            says, then = f"waits for a timer{'' if here else ' in another process'}", show
+        case "compensating":
+            says, then = "its steps are being undone", show
+        case "paused":
+            says, then = _paused(engine, head, ago)
+        case "interrupted":
+            says = f"its kernel ended {ago} while it ran; what completed is kept"
+            then = f"{_again(head.workflow)}, or %romancy resume {head.instance}"
+        case "stuck":
+            says = f"its code no longer fits its history, {ago}; nothing is lost"
+            then = f"{_again(head.workflow)} and keeps what still fits"
+        case _:
+            says, then = f"{status.replace('_', ' ')} {ago}", show
+    return Item(head.instance, head.workflow, status, says, then)
+
+
+def _again(workflow: str) -> str:
+    return f"calling {workflow} again goes on"
+
+
+def _in_flight(engine: Engine, head: Head) -> str:
+    names = [call.command.name for call in engine.newest[head.instance].calls.values()]
+    return f", in {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else ""
+
+
+def _paused(engine: Engine, head: Head, ago: str) -> tuple[str, str]:
+    """What paused it, and what goes on from there."""
+    reason = ""
+    for row in reversed(engine.journal.load(head.run, parts=False)):
+        if row.event.kind == ev.RUN_PAUSED:
+            reason = str((row.event.meta or {}).get("reason", ""))
+            break
+    resume = f"{_again(head.workflow)}, or %romancy resume {head.instance}"
+    match reason:
+        case "error":
+            return (
+                f"paused {ago} by an error in its code",
+                f"%romancy show {head.instance} says which; mend it, then call it",
+            )
+        case "doubt":
+            return (
+                f"paused {ago}: a step may have run, and nobody knows how it ended",
+                f"%romancy show {head.instance} says which; redo= executes it again",
+            )
+        case _:
+            return f"stopped {ago}", resume

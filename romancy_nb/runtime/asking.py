@@ -1,0 +1,50 @@
+"""``input()`` and ``getpass()`` in workflow code are refused (C9): a replay would ask again, and get another answer.
+
+Both are names that anybody may replace, and ipykernel does so for each cell. So ours is put around whatever is there, when
+workflow code is about to run.
+"""
+
+from __future__ import annotations
+
+import builtins
+import getpass
+from collections.abc import Callable
+from typing import Any
+
+from romancy_nb.core.context import ambient
+from romancy_nb.errors import WrongPlace
+
+__all__ = ["Guard", "guard", "remove"]
+
+
+class Guard:
+    """Asks as *ask* does, except in workflow code."""
+
+    def __init__(self, ask: Callable[..., str], name: str) -> None:
+        self.ask = ask
+        self._name = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> str:
+        if ambient() is not None:
+            raise WrongPlace(
+                f"{self._name}() in workflow code would ask again on every replay. Ask in a cell before, and give the answer to "
+                f'the workflow as an argument; or call {self._name}() in an activity with executor="main", whose answer is '
+                "recorded. (rn.ask, which waits for days if need be, is not part of this version.)"
+            )
+        return self.ask(*args, **kwargs)
+
+
+def guard() -> None:
+    """Put a guard around ``input`` and ``getpass``, where there is none."""
+    if type(builtins.input) is not Guard:
+        builtins.input = Guard(builtins.input, "input")
+    if type(getpass.getpass) is not Guard:
+        getpass.getpass = Guard(getpass.getpass, "getpass")
+
+
+def remove() -> None:
+    """Take the guards away."""
+    if isinstance(builtins.input, Guard):
+        builtins.input = builtins.input.ask
+    if isinstance(getpass.getpass, Guard):
+        getpass.getpass = getpass.getpass.ask
