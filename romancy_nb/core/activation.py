@@ -36,7 +36,6 @@ __all__ = ["Body", "Execution"]
 Body = Callable[[Ambient], Coroutine[Any, Any, Payload]]
 """Makes the coroutine of the workflow: it runs the user's function and returns the encoded result."""
 
-
 _CANCELLED = frozenset({ev.CALL_CANCELLED, ev.TIMER_CANCELLED})
 
 

@@ -77,6 +77,7 @@ class RomancyCommands(Magics):
             %romancy ls [STATUS|WORKFLOW]               the instances of the journal, newest first
             %romancy show ID                            the timeline of one instance
             %romancy resume ID                          go on in the background where it stopped
+            %romancy forget ID                          remove what an instance recorded, and give the space back
             %romancy sql QUERY                          ask the journal: instances, runs, steps, attempts, events
             %romancy connect [PATH] [--namespace N]     use another journal
             %romancy notebook [NAME] [--fresh]          make activity calls of this notebook's cells durable steps
@@ -235,6 +236,18 @@ def _resume(shell: Any, words: Words) -> None:
     )
 
 
+def _forget(shell: Any, words: Words) -> None:
+    __tracebackhide__ = True
+    found = _instance(shell, "forget", words)
+    back = launch.forget(found)
+    from romancy_nb.widgets import preview
+
+    given = f"; the journal's file is {preview.size(back)} smaller" if back > 0 else ""
+    print(
+        f"Forgotten: inputs, results and errors of {found.id}{given}. Calling {found.workflow_name} again executes everything."
+    )
+
+
 def _sql(shell: Any, words: Words) -> Any:
     __tracebackhide__ = True
     if not words.text:
@@ -327,6 +340,14 @@ COMMANDS: Final[dict[str, Command]] = {
     "show": Command(_show, "ID", "show the timeline of an instance", "show order-7", most=1, completes=("id",)),
     "resume": Command(
         _resume, "ID", "go on in the background where it stopped", "resume order-7", most=1, completes=("id",)
+    ),
+    "forget": Command(
+        _forget,
+        "ID",
+        "remove what an instance recorded for good, and give the space back",
+        "forget order-7",
+        most=1,
+        completes=("id",),
     ),
     "sql": Command(
         _sql,

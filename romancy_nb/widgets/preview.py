@@ -14,7 +14,7 @@ from typing import Any, Final
 from romancy_nb.payloads.payload import Part, Payload, is_forgotten
 from romancy_nb.words import clip
 
-__all__ = ["LIMIT", "failure", "inputs", "value"]
+__all__ = ["LIMIT", "failure", "inputs", "size", "value"]
 
 LIMIT: Final = 120
 _HIDDEN: Final = "•••"
@@ -168,7 +168,7 @@ def _tagged(tag: str, document: dict[str, Any], parts: tuple[Part, ...], depth: 
         yield _HIDDEN
     elif tag == "part":
         known = isinstance(held, int) and 0 <= held < len(parts)
-        yield f"<{parts[held].codec}, {_size(parts[held].size)}>" if known else "<binary>"
+        yield f"<{parts[held].codec}, {size(parts[held].size)}>" if known else "<binary>"
     elif len(document) == 1:
         yield from _pieces(held, parts, depth)
     else:
@@ -183,7 +183,7 @@ def _tagged(tag: str, document: dict[str, Any], parts: tuple[Part, ...], depth: 
         yield ")"
 
 
-def _size(bytes_: int) -> str:
+def size(bytes_: int) -> str:
     size = float(bytes_)
     for unit in ("B", "kB", "MB"):
         if size < 999.5:

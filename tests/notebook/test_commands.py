@@ -366,3 +366,14 @@ def test_the_help_of_a_magic_has_examples(book_kernel: Kernel, asked: str, said:
 def book_kernel(own: Kernel) -> Kernel:
     own.ok("import romancy_nb as rn\n%load_ext romancy_nb")
     return own
+
+
+def test_forget_removes_what_an_instance_recorded(book: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    book.run_cell("order(4711)").raise_error()
+    found = launch.instances()[0]
+    capsys.readouterr()
+    book.run_line_magic("romancy", f"forget {found.id}")
+    assert capsys.readouterr().out.startswith(f"Forgotten: inputs, results and errors of {found.id}")
+    assert "4711" not in str(found.steps().fetchall())
+    book.run_cell("order(4711)").raise_error()
+    assert "everything is executed" in capsys.readouterr().out
