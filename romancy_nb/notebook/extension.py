@@ -18,13 +18,16 @@ def load_ipython_extension(shell: Any) -> None:
     import romancy_nb
     from romancy_nb import settings
     from romancy_nb.definitions import registry
-    from romancy_nb.notebook import completion, config, hints, identity, line_form, stubs
-    from romancy_nb.notebook.commands import RomancyCommands
-    from romancy_nb.notebook.magics import RomancyMagics
+    from romancy_nb.notebook import identity
 
     romancy_nb._wire()
     notebook = identity.notebook_path()
     settings.look_from(Path(notebook).parent if notebook else None)
+    opening = _Opening()  # the database opens while the rest is imported
+    from romancy_nb.notebook import completion, config, hints, line_form, stubs
+    from romancy_nb.notebook.commands import RomancyCommands
+    from romancy_nb.notebook.magics import RomancyMagics
+
     stubs.remove(shell)
     _forget_magics(shell)
     shell.register_magics(RomancyMagics, RomancyCommands)
@@ -36,7 +39,10 @@ def load_ipython_extension(shell: Any) -> None:
     registry.listeners[:] = [*(each for each in registry.listeners if each is not _note), _note]
     if shell.user_ns.setdefault("rn", romancy_nb) is romancy_nb:
         shell.user_ns_hidden["rn"] = romancy_nb
-    _greet()
+    _greet(opening)
+    threading.Thread(
+        target=_warm_up, name="romancy warm-up", daemon=True
+    ).start()  # not before: it would share the time
 
 
 def unload_ipython_extension(shell: Any) -> None:
@@ -95,14 +101,37 @@ def _is_ours(magic: Any) -> bool:
     return isinstance(magic, MethodType) and type(magic.__self__).__module__.startswith(_PACKAGE)
 
 
-def _greet() -> None:
+class _Opening(threading.Thread):
+    """Connects to the journal."""
+
+    def __init__(self) -> None:
+        super().__init__(name="romancy opening", daemon=True)
+        self.problem: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        from romancy_nb.runtime import launch
+
+        try:
+            launch.current()
+        except Exception as problem:
+            self.problem = problem
+
+    def wait(self) -> None:
+        """Wait for it, and raise what it met."""
+        self.join()
+        if self.problem is not None:
+            raise self.problem
+
+
+def _greet(opening: _Opening) -> None:
     """Print the journal's path in full, what it holds and which runs wait for somebody (D4, R15)."""
     from romancy_nb.errors import RomancyError
     from romancy_nb.runtime import launch
     from romancy_nb.runtime.instance import Instance
 
-    threading.Thread(target=_warm_up, name="romancy warm-up", daemon=True).start()
     try:
+        opening.wait()
         where = launch.location()
         engine = launch.current()
         heads, count = engine.ask(lambda engine: (engine.journal.unfinished(), len(engine.journal.known())))
