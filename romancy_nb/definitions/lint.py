@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import ast
 import datetime
-import inspect
 import random
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from types import FunctionType, ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import Any, Final
 
 from romancy_nb.definitions.helpers import side_effect
 from romancy_nb.definitions.sources import definition_of
 
-__all__ = ["note_of"]
+__all__ = ["note_of", "note_of_body"]
 
+_Code = ast.FunctionDef | ast.AsyncFunctionDef | ast.Module
 _UNKNOWN: Final = object()
 _CLOCK, _CHANCE, _UUID = "rn.now()", "rn.random()", "rn.uuid4()"
 _MEANT: Final[list[tuple[Any, str]]] = [
@@ -49,7 +49,19 @@ def note_of(name: str, function: Any) -> str | None:
     tree = definition_of(function.__code__, function.__globals__)
     if tree is None or isinstance(tree, ast.Lambda):
         return None
-    found = list(dict.fromkeys(_calls(tree, _Scope(function))))
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+    outer = {name: _contents(cell) for name, cell in cells}
+    is_async = isinstance(tree, ast.AsyncFunctionDef)
+    return _note(name, tree, _Scope({**function.__globals__, **outer}, is_async))
+
+
+def note_of_body(name: str, tree: ast.Module, namespace: dict[str, Any], *, is_async: bool) -> str | None:
+    """Return the same for a cell whose body is the workflow, in the notebook's *namespace*."""
+    return _note(name, tree, _Scope(namespace, is_async))
+
+
+def _note(name: str, tree: _Code, scope: _Scope) -> str | None:
+    found = list(dict.fromkeys(_calls(tree, scope)))
     if not found:
         return None
     shown = ", ".join(f"{text}() (line {line}, write {instead})" for text, line, instead in found[:4])
@@ -60,28 +72,25 @@ def note_of(name: str, function: Any) -> str | None:
     )
 
 
-class _Scope:
-    """What names mean in a function."""
+def _contents(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _UNKNOWN
 
-    def __init__(self, function: FunctionType) -> None:
-        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
-        self._outer: dict[str, Any] = {}
-        for name, cell in cells:
-            try:
-                self._outer[name] = cell.cell_contents
-            except ValueError:
-                self._outer[name] = _UNKNOWN
-        self._globals = function.__globals__
-        self.is_async = inspect.iscoroutinefunction(function)
+
+class _Scope:
+    """What names mean in a piece of code."""
+
+    def __init__(self, outside: dict[str, Any], is_async: bool) -> None:
+        self.outside = outside
+        self.is_async = is_async
         self.bound: dict[str, Any] = {}
 
     def meaning(self, node: ast.expr) -> Any:
         """Return the object that *node*, a name or a chain of attributes of modules and classes, stands for."""
         if isinstance(node, ast.Name):
-            for names in (self.bound, self._outer, self._globals):
-                if node.id in names:
-                    return names[node.id]
-            return _UNKNOWN
+            return self.bound.get(node.id, self.outside.get(node.id, _UNKNOWN))
         if isinstance(node, ast.Attribute):
             owner = self.meaning(node.value)
             if isinstance(owner, ModuleType | type):
@@ -89,7 +98,7 @@ class _Scope:
         return _UNKNOWN
 
 
-def _calls(tree: ast.FunctionDef | ast.AsyncFunctionDef, scope: _Scope) -> Iterator[tuple[str, int, str]]:
+def _calls(tree: _Code, scope: _Scope) -> Iterator[tuple[str, int, str]]:
     for node in ast.walk(tree):
         scope.bound.update(_bindings(node))
     yield from _within(tree.body, scope)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import functools
 import types
 from collections.abc import Iterator
@@ -56,6 +57,9 @@ class CellBody(Workflow[..., Any]):
         first_line: the magic's line.
         options: of the workflow.
 
+    Attributes:
+        tree: the body as it was written.
+
     Raises:
         DefinitionError: the body has a ``return`` or ``yield`` of its own.
         SyntaxError: as Python says.
@@ -66,6 +70,7 @@ class CellBody(Workflow[..., Any]):
         self._shell = shell
         source = cells.parsed(shell, cell, first_line)
         _refuse_return(source.tree, name)
+        self.tree = copy.deepcopy(source.tree)
         self._digest = statements_digest(source.tree)
         self.only_defines = all(
             isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)) for each in source.tree.body

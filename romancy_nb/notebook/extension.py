@@ -19,13 +19,16 @@ def load_ipython_extension(shell: Any) -> None:
     import romancy_nb
     from romancy_nb import settings
     from romancy_nb.definitions import registry
-    from romancy_nb.notebook import completion, config, edits, hints, identity, line_form, stubs
-    from romancy_nb.notebook.commands import RomancyCommands
-    from romancy_nb.notebook.magics import RomancyMagics
+    from romancy_nb.notebook import identity
 
     romancy_nb._wire()
     notebook = identity.notebook_path()
     settings.look_from(Path(notebook).parent if notebook else identity.folder())
+    opening = _Opening()  # the database opens while the rest is imported
+    from romancy_nb.notebook import completion, config, edits, hints, line_form, stubs
+    from romancy_nb.notebook.commands import RomancyCommands
+    from romancy_nb.notebook.magics import RomancyMagics
+
     stubs.remove(shell)
     _forget_magics(shell)
     shell.register_magics(RomancyMagics, RomancyCommands)
@@ -40,7 +43,7 @@ def load_ipython_extension(shell: Any) -> None:
     if shell.user_ns.setdefault("rn", romancy_nb) is romancy_nb:
         shell.user_ns_hidden["rn"] = romancy_nb
     try:
-        _greet()
+        _greet(opening)
     finally:
         # not before: it would take turns with the greeting, which is waited for
         threading.Thread(target=_warm_up, name="romancy warm-up", daemon=True).start()
@@ -111,7 +114,30 @@ def _is_ours(magic: Any) -> bool:
     return isinstance(magic, MethodType) and type(magic.__self__).__module__.startswith(_PACKAGE)
 
 
-def _greet() -> None:
+class _Opening(threading.Thread):
+    """Connects to the journal."""
+
+    def __init__(self) -> None:
+        super().__init__(name="romancy opening", daemon=True)
+        self.problem: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        from romancy_nb.runtime import launch
+
+        try:
+            launch.current()
+        except Exception as problem:
+            self.problem = problem
+
+    def wait(self) -> None:
+        """Wait for it, and raise what it met."""
+        self.join()
+        if self.problem is not None:
+            raise self.problem
+
+
+def _greet(opening: _Opening) -> None:
     """Print the journal's path in full, what it holds and which runs wait for somebody (D4, R15)."""
     from romancy_nb.errors import RomancyError
     from romancy_nb.journal.locate import thrown_away
@@ -120,6 +146,7 @@ def _greet() -> None:
     from romancy_nb.runtime.instance import Instance
 
     try:
+        opening.wait()
         where = launch.location()
         engine = launch.current()
         heads, count = engine.ask(lambda engine: (engine.journal.unfinished(), len(engine.journal.known())))

@@ -14,6 +14,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from romancy_nb.definitions.activity import as_activity
+from romancy_nb.definitions.lint import note_of_body
 from romancy_nb.definitions.options import ActivityOptions, RetryPolicy, WorkflowOptions
 from romancy_nb.definitions.workflow import Workflow, as_workflow
 from romancy_nb.notebook import cells
@@ -297,6 +298,9 @@ class RomancyMagics(Magics):
             body = CellBody(self.shell, parsed.name, cell, f"%%romancy_workflow {line}".rstrip(), options)
         except SyntaxError as error:
             raise cells.CellSyntaxError(self.shell, error) from None
+        note = note_of_body(parsed.name, body.tree, self._namespace, is_async=body.is_async)
+        if note is not None:
+            print(note)
         if body.only_defines:
             print(
                 f"note: with the NAME {parsed.name} on the magic's line the body is the workflow, and this one only defines "

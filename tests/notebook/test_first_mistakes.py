@@ -229,6 +229,12 @@ def test_time_and_chance_in_workflow_code_are_noted_once_when_it_is_defined(book
     assert "note: looks2 calls uuid.uuid4() (line 3, write rn.uuid4())" in under_magic.stdout
 
 
+def test_time_in_a_body_is_noted_too(book: Kernel) -> None:
+    cell = book.ok("%%romancy_workflow bodied\nimport time as t\nwhen = t.time()\nstep(1)\n")
+    assert "note: bodied calls t.time() (line 3, write rn.now())." in cell.stdout
+    assert "note:" not in book.ok("%%romancy_workflow bodied2\nwhen = rn.now()\nstep(1)\n").stdout
+
+
 # -- the magic line ----------------------------------------------------------------------------------------------------
 
 
