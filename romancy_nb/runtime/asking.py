@@ -1,14 +1,17 @@
 """``input()`` and ``getpass()`` in workflow code are refused (C9): a replay would ask again, and get another answer.
 
 Both are names that anybody may replace, and ipykernel does so for each cell. So ours is put around whatever is there, when
-workflow code is about to run.
+workflow code is about to run. A debugger that stands in workflow code may ask: its questions are the person's own.
 """
 
 from __future__ import annotations
 
+import bdb
 import builtins
 import getpass
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from romancy_nb.core.context import ambient
@@ -25,13 +28,22 @@ class Guard:
         self._name = name
 
     def __call__(self, *args: Any, **kwargs: Any) -> str:
-        if ambient() is not None:
+        if ambient() is not None and not _debugger_asks():
             raise WrongPlace(
                 f"{self._name}() in workflow code would ask again on every replay. Ask in a cell before, and give the answer to "
                 f'the workflow as an argument; or call {self._name}() in an activity with executor="main", whose answer is '
                 "recorded. (rn.ask, which waits for days if need be, is not part of this version.)"
             )
         return self.ask(*args, **kwargs)
+
+
+def _debugger_asks() -> bool:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), bdb.Bdb):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def guard() -> None:

@@ -92,13 +92,15 @@ class Calls(Turns):
         run = self.live.get(attempt.run)
         if run is None or run.finished or attempt.place not in run.calls:
             return
+        if run.start is not None and run.start.abandoned:
+            return  # Stop was pressed while this turn was written: nothing more is begun, and the resume does (A2)
         run.executed += 1
         call = run.calls[attempt.place]
         # alone in its run (or its cell), its lines may go to the cell as they come; else they are shown with its outcome
         alone = len(run.calls) == 1 if run.ledger is None else self._alone(run, call)
         attempt.capture = Capture(call.output or run.outlet, alone, attempt.activity.name)
         waiting = call.host or run.host
-        cell = waiting.put if isinstance(waiting, CellHost) else None
+        cell = waiting if isinstance(waiting, CellHost) else None
         timeout = attempt.activity.options.timeout
         if timeout is not None and not attempt.activity.signature.is_async:
             self._timers.set((attempt.run, attempt.place, "limit"), now_us() + int(timeout * 1_000_000))

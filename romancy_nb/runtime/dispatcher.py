@@ -25,6 +25,7 @@ from romancy_nb.errors import AttemptTimeout
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.runtime import figures
 from romancy_nb.runtime.capture import CAPTURE, Capture, Part
+from romancy_nb.runtime.hosts import CellHost
 from romancy_nb.runtime.inbox import AttemptEnded
 
 __all__ = ["Attempt", "Dispatcher"]
@@ -120,14 +121,12 @@ class Dispatcher:
 
     # -- the engine's side ----------------------------------------------------------
 
-    def dispatch(
-        self, attempt: Attempt, cell: Callable[[Callable[[], None]], None] | None = None, *, own: bool = False
-    ) -> None:
+    def dispatch(self, attempt: Attempt, cell: CellHost | None = None, *, own: bool = False) -> None:
         """Take *attempt* for execution. ``flush`` afterwards hands over what runs on the activities' loop.
 
         Args:
             attempt: what to execute.
-            cell: hands work to the thread of the cell that waits.
+            cell: the thread of the cell that waits.
             own: a ``def`` activity without an executor runs in that thread, too.
         """
         self.flying[attempt.run, attempt.place] = attempt
@@ -135,7 +134,7 @@ class Dispatcher:
         if attempt.activity.signature.is_async:
             self._batch.append(attempt)
         elif (executor == "main" or (own and executor is None)) and cell is not None:
-            cell(lambda: self._execute(attempt))
+            cell.put(lambda: self._execute(attempt, cell))
         elif executor is not None and executor != "main":
             self._on_executor(attempt, executor)
         else:
@@ -183,8 +182,8 @@ class Dispatcher:
 
     # -- def ----------------------------------------------------------
 
-    def _execute(self, attempt: Attempt) -> None:
-        if attempt.cancelled:
+    def _execute(self, attempt: Attempt, cell: CellHost | None = None) -> None:
+        if attempt.cancelled or (cell is not None and cell.interrupts):  # Stop came first: nothing more is begun
             self._inbox.put(AttemptEnded(attempt, now_us(), False, None, interrupted=True))
             return
         attempt.started = monotonic()

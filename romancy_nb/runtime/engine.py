@@ -342,12 +342,8 @@ class Engine(Notebooks):
                 self.record(run, [endings.recorded(delivery)])
         run.sent, run.pending = [], []
         endings.pause(self, run, "interrupt", None)
-        in_flight += [act for act in self._after if isinstance(act, Attempt) and act.run == run.key]
         self.tell_after_commit(run, item.waiter, self._paused(run, in_flight))
         self._commit()
-        for attempt in self._flying(run):
-            if not attempt.interrupted:
-                self._dispatcher.interrupt(attempt)
 
     def _started_by(self, start: Start) -> LiveRun | None:
         return next((run for run in self.live.values() if run.start is start), None)
@@ -355,7 +351,8 @@ class Engine(Notebooks):
     def _paused(self, run: LiveRun | None, flying: list[Attempt], what: str = "paused", busy: str = "") -> Paused:
         if run is None:
             return Paused(0, (), "", "nothing", busy)
-        names = tuple(f"{attempt.activity.name} (call {attempt.place})" for attempt in flying)
+        begun = [attempt for attempt in flying if attempt.started is not None]
+        names = tuple(f"{attempt.activity.name} (call {attempt.place})" for attempt in begun)
         return Paused(max(0, run.executed - len(flying)), names, run.instance, what, busy)
 
     def _lost(self, run: LiveRun) -> None:

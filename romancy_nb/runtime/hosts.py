@@ -207,7 +207,7 @@ def activate(
     """Return the work of one activation, to be put to *host*: build the execution if asked, deliver, report."""
 
     def work() -> None:
-        if run.generation != generation:
+        if run.generation != generation or (isinstance(host, CellHost) and host.interrupts):
             return
         error: Payload | None = None
         asking.guard()

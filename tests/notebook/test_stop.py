@@ -1,4 +1,4 @@
-"""Stop: the run is paused durably, at once, and the same cell goes on later. Times are printed (pytest -rP)."""
+"""Stop: the run is paused durably, at once, and the same cell goes on later. How fast: ``benchmarks/stop.py``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from kernels import Cell, Kernel, eventually
 
 pytestmark = pytest.mark.kernel
 
-AT_ONCE = 0.4
-"""Seconds within which Stop has to take effect."""
+AT_ONCE = 8
+"""Seconds: far below what the stopped code would take (the tests hold it), far above what a busy machine needs."""
 
 FLOWS = """
 HOLD = EFFECTS + ".hold"
@@ -127,7 +127,6 @@ def stop(cell: Cell, when: str) -> float:
     pressed = cell.kernel.stop_button()
     cell.finish()
     took = time.monotonic() - pressed
-    print(f"Stop took {took * 1000:.0f} ms ({when})")
     return took
 
 
@@ -161,9 +160,7 @@ def test_stop_pauses_the_run_at_once_and_the_same_cell_goes_on(
     assert flows.value("[each.status for each in rn.instances()]") == ["paused"]
 
     let_go(flows)
-    sent = time.monotonic()
     again = flows.ok(call)
-    print(f"resumed and done in {(time.monotonic() - sent) * 1000:.0f} ms")
     assert again.result is not None
     assert again.stdout.startswith("Resumed the run that was paused")
     assert flows.done().count("quick1") == 1, "what completed before Stop is not executed again"
@@ -173,7 +170,7 @@ def test_stop_pauses_the_run_at_once_and_the_same_cell_goes_on(
 
 def test_code_that_swallows_the_interrupt_is_stopped_all_the_same(flows: Kernel) -> None:
     cell = flows.send("stubborn(1)")
-    assert stop(cell, "spinning") < 2
+    assert stop(cell, "spinning") < AT_ONCE
     assert "Paused" in cell.evalue
     assert flows.done() == ["quick1"], "what the code does after Stop does not count"
     let_go(flows)
@@ -181,25 +178,40 @@ def test_code_that_swallows_the_interrupt_is_stopped_all_the_same(flows: Kernel)
 
 
 def test_a_second_stop_lets_go_at_once_and_loses_nothing(flows: Kernel) -> None:
-    cell = flows.send("flow(1)").until("slow begins")
-    pressed = flows.stop_button()
-    time.sleep(0.005)
+    flows.ok(
+        """from romancy_nb.runtime import launch
+journal = launch.current().journal
+commit = journal.commit
+def on_slow_disk(batch):
+    print("writing", flush=True)
+    while held(): time.sleep(0.02)
+    commit(batch)
+@rn.activity(retry=once)
+def slows(x: int) -> int:
+    journal.commit = on_slow_disk if held() else commit
+    return slow.function(x)
+@rn.workflow
+def slowed(x: int) -> list:
+    return [quick(x), slows(x), quick(x + 1)]"""
+    )
+    cell = flows.send("slowed(1)").until("slow begins")
+    flows.stop_button()
+    cell.until("writing")
     flows.stop_button()
     cell.finish()
-    print(f"Stop twice took {(time.monotonic() - pressed) * 1000:.0f} ms")
-    assert cell.status == "error"
+    assert "Stopped at once" in cell.evalue
     let_go(flows)
-    assert flows.ok("flow(1)").result == "[1, 1, 2]"
+    assert flows.ok("slowed(1)").result == "[1, 1, 2]"
     assert flows.done().count("quick1") == 1
 
 
 def test_stop_during_a_burst_of_commits_loses_no_outcome(flows: Kernel) -> None:
     cell = flows.send("burst(2000)")
     eventually(lambda: len(flows.done()) > 100, "a hundred effects")
-    pressed = flows.stop_button()
+    flows.stop_button()
     cell.finish()
-    print(f"Stop in a burst took {(time.monotonic() - pressed) * 1000:.0f} ms, {len(flows.done())} of 2000 done")
     assert "Paused" in cell.evalue
+    assert len(flows.done()) < 1000, "what was queued is not begun after Stop"
     assert len(cell.evalue) < 500
     assert flows.ok("burst(2000)").result == str(sum(range(2000)))
     done = flows.done()
@@ -257,7 +269,7 @@ def test_stop_takes_effect_at_once_while_other_threads_compute(flows: Kernel) ->
     flows.ok(
         """@rn.activity(retry=once)
 def computes(x: int) -> int:
-    until = time.monotonic() + 1.5
+    until = time.monotonic() + 30
     while time.monotonic() < until and held(): pass
     return x
 @rn.workflow
@@ -267,6 +279,36 @@ def computing(x: int) -> int:
     for number in range(8):
         # as soon as the cell says anything at all: its thread is just about to wait for the engine
         assert stop(flows.send(f"computing({number})"), "Started") < AT_ONCE
+    let_go(flows)
+
+
+@pytest.mark.parametrize("activation", [1, 2])
+def test_stop_at_the_instant_before_the_workflow_goes_on_keeps_it_from_going_on(flows: Kernel, activation: int) -> None:
+    flows.ok(
+        f"""import signal
+from romancy_nb.runtime.hosts import CellHost
+left, take = [{activation}], CellHost.next
+def take_and_stop(host, timeout=None):
+    message = take(host, timeout)
+    if callable(message):
+        left[0] -= 1
+        if left[0] == 0:
+            CellHost.next = take
+            signal.raise_signal(signal.SIGINT)
+    return message
+CellHost.next = take_and_stop
+@rn.workflow
+def goes_on(x: int) -> list:
+    if {activation} == 1 and held():
+        while held(): pass
+    first = quick(x)
+    while held(): pass
+    return [first, quick(x + 1)]"""
+    )
+    assert "Paused" in flows.run("goes_on(1)").evalue
+    let_go(flows)
+    assert flows.ok("goes_on(1)").result == "[1, 2]"
+    assert flows.done() == ["quick1", "quick2"]
 
 
 def test_stop_of_an_ordinary_cell_works_as_ever_after_a_workflow_ran(flows: Kernel) -> None:
