@@ -21,6 +21,7 @@ from queue import Empty, SimpleQueue
 from secrets import token_hex
 from typing import Any, Final
 
+from romancy_nb.clock import monotonic
 from romancy_nb.notebook import heads, identity
 from romancy_nb.runtime import streams
 from romancy_nb.runtime.capture import Capture
@@ -30,10 +31,14 @@ __all__ = ["CellOutlet", "TerminalOutlet", "settle_all"]
 
 PACE: Final = 0.2
 """Seconds between two updates of a head."""
+READ: Final = 20.0
+"""Seconds for a person to read what a call did, before its head says what history says."""
 
 _dirty: SimpleQueue[CellOutlet] = SimpleQueue()
 _publishers: list[threading.Thread] = []
-_unsettled: dict[CellOutlet, None] = {}
+_unsettled: dict[CellOutlet, float] = {}
+"""Outlets whose call is over, with the time at which it was."""
+_timers: list[threading.Timer] = []
 
 
 class CellOutlet:
@@ -131,16 +136,17 @@ class CellOutlet:
         """From now on the head says *line*, which follows from history.
 
         A person reads first what the call did: where a frontend is there (it sends the cell's id), the head changes when the
-        next cell is run. *later* asks for that everywhere.
+        next cell is run, or after ``READ`` seconds. *later* asks for that everywhere.
         """
         with self._order:  # what the display's thread is just drawing goes first
             self._finally = line
             self._captures.clear()
-            _unsettled[self] = None
+            _unsettled[self] = monotonic()
             if self._headless and not later:
                 self.settle_now()
             else:
                 self._update([])
+                _settle_soon(READ)
 
     def settle_now(self) -> None:
         """Let the head say what history says."""
@@ -237,7 +243,26 @@ def _update_heads() -> None:
                 outlet.refresh()
 
 
+def _settle_soon(after: float) -> None:
+    if not _timers:
+        _timers.append(threading.Timer(after, _settle_what_was_read))
+        _timers[0].daemon = True
+        _timers[0].start()
+
+
+def _settle_what_was_read() -> None:
+    _timers.clear()
+    for outlet, since in sorted(_unsettled.items(), key=lambda item: item[1]):
+        left = since + READ - monotonic()
+        if left > 0:
+            return _settle_soon(left)
+        with suppress(Exception):
+            outlet.settle_now()
+
+
 def settle_all(*_: Any) -> None:
     """Let every head whose call is over say what history says. Called when a cell is about to run."""
+    while _timers:
+        _timers.pop().cancel()
     for outlet in list(_unsettled):
         outlet.settle_now()

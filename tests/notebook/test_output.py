@@ -408,6 +408,13 @@ def test_where_a_frontend_is_the_line_stays_until_the_next_cell_is_run(flows: Ke
     eventually(lambda: flows.listen() or cell.settled.startswith("Result of "), "the head to be settled")
 
 
+def test_the_line_of_the_last_cell_changes_when_there_was_time_to_read_it(flows: Kernel) -> None:
+    flows.ok("from romancy_nb.notebook import outlet\noutlet.READ, READ = 0.3, outlet.READ", cell_id="zero")
+    cell = flows.ok("_ = flow(32)", cell_id="one")
+    eventually(lambda: flows.listen() or cell.settled.startswith("Result of "), "the head to be settled")
+    flows.ok("outlet.READ = READ", cell_id="two")
+
+
 def test_the_cause_of_a_new_run_stays_in_the_file(flows: Kernel) -> None:
     flows.ok("_ = flow(31)")
     flows.ok("@rn.workflow\ndef flow(x: int) -> int:\n    return says(x) + 1")
