@@ -28,6 +28,9 @@ class ActivityCommand:
         at_most_once: its delivery (A1).
         extra: in-memory inputs that are not journaled (secrets), handed through.
         context: the context variables of the call, for the activity to run in a copy of (C8).
+        undo: the compensation that is armed with the call (U2), as it is journaled.
+        pivot: nothing that completed before it is undone once it has completed.
+        undoes: the place of the call that this one undoes (``rn.saga``).
     """
 
     name: str
@@ -39,6 +42,9 @@ class ActivityCommand:
     at_most_once: bool = False
     extra: Any = None
     context: Context | None = None
+    undo: dict[str, Any] | None = None
+    pivot: bool = False
+    undoes: str = ""
 
 
 @dataclass(slots=True)  # not frozen, as above

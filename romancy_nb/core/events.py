@@ -20,11 +20,21 @@ __all__ = [
     "ATTEMPT_OUTPUT",
     "ATTEMPT_STARTED",
     "CALL_CANCELLED",
+    "CANCEL_DELIVERED",
+    "CANCEL_REQUESTED",
+    "COMPENSATION_ARMED",
+    "COMPENSATION_COMPLETED",
+    "COMPENSATION_FAILED",
+    "COMPENSATION_RESOLVED",
+    "COMPENSATION_SCHEDULED",
     "DELIVERED",
     "INTENTS",
     "LATE_OUTCOME",
     "OUTCOME_RECORDED",
     "RUN_CANCELLED",
+    "RUN_COMPENSATED",
+    "RUN_COMPENSATING",
+    "RUN_COMPENSATION_FAILED",
     "RUN_COMPLETED",
     "RUN_ENDS",
     "RUN_FAILED",
@@ -32,6 +42,7 @@ __all__ = [
     "RUN_RESUMED",
     "RUN_STARTED",
     "RUN_STUCK",
+    "RUN_UNDO_PAUSED",
     "SIDE_EFFECT",
     "TIMER_CANCELLED",
     "TIMER_FIRED",
@@ -49,7 +60,7 @@ cause (what was edited, in words)."""
 RUN_RESUMED: Final = "run_resumed"
 """A process took the run up (again). meta: owner, epoch, reason."""
 RUN_PAUSED: Final = "run_paused"
-"""meta: reason ("interrupt", "error"). payload: the error, when there is one."""
+"""meta: reason ("interrupt", "error", "doubt"). payload: the error, when there is one."""
 RUN_STUCK: Final = "run_stuck"
 """The code parted from the history. meta: message, expected, asked."""
 RUN_COMPLETED: Final = "run_completed"
@@ -57,13 +68,44 @@ RUN_COMPLETED: Final = "run_completed"
 RUN_FAILED: Final = "run_failed"
 """payload: the error."""
 RUN_CANCELLED: Final = "run_cancelled"
-"""meta: reason."""
+"""Cancelled, and what was to be undone is undone. payload: the error that was undone for, if any. meta: reason, by."""
+CANCEL_REQUESTED: Final = "cancel_requested"
+"""Somebody wants the run to be cancelled; nothing has happened yet. meta: reason, by."""
+CANCEL_DELIVERED: Final = "cancel_delivered"
+"""Delivered: the code gets CancelledError at its wait (U3). meta: reason."""
+
+# -- undo (``core.saga`` reads it) -----------------------------------------------------------------------------------
+RUN_COMPENSATING: Final = "run_compensating"
+"""From here on nothing goes forward (U1). The first of a run: payload: the error that ended the code, if any. meta: why
+("failed", "cancelled"), reason, by. A later one: a process takes the undo up again. meta: owner, epoch."""
+RUN_UNDO_PAUSED: Final = "run_undo_paused"
+"""The undo stopped on purpose, and nobody owns it. meta: reason ("interrupt", "missing"), message."""
+RUN_COMPENSATED: Final = "run_compensated"
+"""Everything that was to be undone is undone. payload: the error that it was undone for. meta: kept (names of activities
+that stand, behind a pivot or in doubt), when there are such."""
+RUN_COMPENSATION_FAILED: Final = "run_compensation_failed"
+"""A compensation gave up: a person decides. payload: its error. meta: place (of the call that it is to undo)."""
+COMPENSATION_ARMED: Final = "compensation_armed"
+"""An undo for the rest of the run (``rn.compensate_with``): an intent that counts as completed where it stands.
+name: compensation. digest, payload: of its inputs."""
+COMPENSATION_SCHEDULED: Final = "compensation_scheduled"
+"""The intent of one undo; ``call`` is "undo:" and the place that it undoes, here and in the rows of its attempts.
+name: compensation. payload: its inputs. code: its fingerprint."""
+COMPENSATION_COMPLETED: Final = "compensation_completed"
+"""attempt: how many attempts it took. payload: its result."""
+COMPENSATION_FAILED: Final = "compensation_failed"
+"""attempt: how many. payload: the error."""
+COMPENSATION_RESOLVED: Final = "compensation_resolved"
+"""A person decided about an undo. meta: action ("retry", "skip", "done"), note, by."""
 
 # -- calls (``call`` is the place) -----------------------------------------------------------------------------------
 ACTIVITY_SCHEDULED: Final = "activity_scheduled"
 """The intent. name: activity. digest: of the inputs. code: fingerprint of the activity. payload: the inputs.
 meta (each only when it says something): occurrence (int, when > 0), reused ([run, seq] of the intent whose outcome
-answers this call), delivery ("at_most_once"), line ([file, line] of the call)."""
+answers this call), delivery ("at_most_once"), line ([file, line] of the call), undo ({"name": compensation, "with": names of
+the activity's parameters that it takes, "result": does it take the result, "if": "completed" or "started"}: armed with this
+row, U2), pivot (True: what completed before it is not undone any more), undoes (place of the call that this one, made by
+the code itself, undoes: ``rn.saga``)."""
 ATTEMPT_STARTED: Final = "attempt_started"
 """This attempt may have had an effect from here on (A1). attempt: 1, 2, …"""
 ATTEMPT_FAILED: Final = "attempt_failed"
@@ -98,9 +140,9 @@ SIDE_EFFECT: Final = "side_effect"
 
 DELIVERED: Final = frozenset({ACTIVITY_COMPLETED, ACTIVITY_FAILED, TIMER_FIRED})
 """The kinds that the run's code sees, and that move its clock (C5)."""
-INTENTS: Final = frozenset({ACTIVITY_SCHEDULED, TIMER_STARTED, SIDE_EFFECT})
+INTENTS: Final = frozenset({ACTIVITY_SCHEDULED, TIMER_STARTED, SIDE_EFFECT, COMPENSATION_ARMED})
 """The kinds that open a call: a step of the run."""
-RUN_ENDS: Final = frozenset({RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED})
+RUN_ENDS: Final = frozenset({RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED, RUN_COMPENSATED, RUN_COMPENSATION_FAILED})
 """The kinds after which nothing more is delivered to the run."""
 
 

@@ -34,6 +34,7 @@ class Action(Enum):
     ATTACH = "follows the run"
     ATTACH_OLD_CODE = "follows the run, which goes on with the code it started with"
     ATTACH_UNDO = "follows the undo; never forward"
+    RESUME_UNDO = "goes on undoing; never forward"
     FOLLOW_NEWEST = "follows the newest run of the chain"
     REFUSE_CANCELLED = "raises: who cancelled it, when, and new=True"
     REFUSE_UNDO_FAILED = "raises with the three actions for a person"
@@ -50,7 +51,7 @@ _UNTOUCHED: Final = {
     "stuck": Action.NEW_RUN,
     "running": Action.RESUME,
     "waiting": Action.RESUME,
-    "compensating": Action.ATTACH_UNDO,
+    "compensating": Action.RESUME_UNDO,
 }
 _EDITED: Final = {
     **_UNTOUCHED,
@@ -78,6 +79,8 @@ def decide(status: str | None, edited: bool, owner: Owner) -> Action:
         return Action.START
     if status in {"running", "waiting"} and owner != "nobody":
         return Action.ATTACH_OLD_CODE if edited else Action.ATTACH
+    if status == "compensating" and owner != "nobody":
+        return Action.ATTACH_UNDO
     return (_EDITED if edited else _UNTOUCHED)[status]
 
 
@@ -89,6 +92,10 @@ _STATUS_AFTER: Final = {
     ev.RUN_COMPLETED: "completed",
     ev.RUN_FAILED: "failed",
     ev.RUN_CANCELLED: "cancelled",
+    ev.RUN_COMPENSATING: "compensating",
+    ev.RUN_UNDO_PAUSED: "compensating",
+    ev.RUN_COMPENSATED: "compensated",
+    ev.RUN_COMPENSATION_FAILED: "compensation_failed",
 }
 
 

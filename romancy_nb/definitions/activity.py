@@ -19,11 +19,12 @@ from romancy_nb.definitions.fingerprint import fingerprint
 from romancy_nb.definitions.options import ActivityOptions, RetryPolicy
 from romancy_nb.definitions.pending import NotAwaited
 from romancy_nb.definitions.signature import Signature
+from romancy_nb.definitions.undo import Undo
 from romancy_nb.errors import DefinitionError
 from romancy_nb.payloads.failures import decode_failure
 from romancy_nb.payloads.payload import NULL
 
-__all__ = ["Activity", "Bound", "activity", "as_activity"]
+__all__ = ["Activity", "Bound", "Compensation", "activity", "as_activity", "as_compensation"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,20 +53,25 @@ class Activity(Generic[P, R_co]):
         name: what it is called in the journal.
         function: the plain function.
         options: retry policy, timeout and the rest.
+        undo: how its compensation is bound to it; None: it has none.
     """
+
+    kind: Literal["activity", "compensation"] = "activity"
 
     def __init__(self, function: Callable[..., R_co], name: str | None, options: ActivityOptions) -> None:
         self.name = name or registry.name_of(function)
         self.function = function
         self.options = options
-        self.signature = Signature.of(function, what=f"activity {self.name}")
+        self.signature = Signature.of(function, what=f"{self.kind} {self.name}")
+        given = options.compensation
+        self.undo = None if given is None else Undo(self.signature, as_compensation(given), options.compensate_if)
         self.__name__ = getattr(function, "__name__", self.name)
         self.__qualname__ = getattr(function, "__qualname__", self.name)
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
         self.__wrapped__ = function
         self.__romancy_function__ = function
-        registry.register("activity", self.name, self)
+        registry.register(self.kind, self.name, self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         __tracebackhide__ = True
@@ -133,7 +139,8 @@ class Activity(Generic[P, R_co]):
 
     def _command(self, code: Callable[[], str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActivityCommand:
         signature = self.signature
-        inputs = signature.encode_inputs(signature.validate(signature.bind(args, kwargs)))
+        arguments = signature.validate(signature.bind(args, kwargs))
+        inputs = signature.encode_inputs(arguments)
         options = self.options
         return ActivityCommand(
             self.name,
@@ -145,6 +152,8 @@ class Activity(Generic[P, R_co]):
             options.delivery == "at_most_once",
             inputs.secrets or None,
             contextvars.copy_context(),
+            self.undo.facts(arguments) if self.undo is not None else None,
+            options.pivot,
         )
 
     def _in_def(self, found: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -230,7 +239,33 @@ class Activity(Generic[P, R_co]):
         return helptext.of_activity(self.name, self.function, self.options, is_async=self.signature.is_async)
 
     def __repr__(self) -> str:
-        return f"<activity {self.name}{inspect.signature(self.function)}>"
+        return f"<{self.kind} {self.name}{inspect.signature(self.function)}>"
+
+
+class Compensation(Activity[P, R_co]):
+    """A function that undoes an activity. Made by ``@rn.compensation``, named in ``@rn.activity(compensation=...)``.
+
+    Its parameters are named like those of the activity whose undo it is, and get what the activity was called with; one
+    named ``result`` gets what it returned. Outside any workflow it is the plain function.
+    """
+
+    kind: Literal["activity", "compensation"] = "compensation"
+
+
+def as_compensation(
+    function: Any, name: str | None = None, options: ActivityOptions | None = None
+) -> Compensation[..., Any]:
+    """Return *function* as a compensation, whatever it was: one already, an activity, or a plain function."""
+    if isinstance(function, Compensation):
+        return function
+    if isinstance(function, Activity):
+        return Compensation(function.function, function.name, function.options)
+    if isinstance(function, (staticmethod, classmethod, type)) or not callable(function):
+        raise DefinitionError(
+            f"A compensation is a function, not {type(function).__name__} {getattr(function, '__name__', function)!s}. Put "
+            "@rn.compensation on a module-level `def` or `async def`, and name that function."
+        )
+    return Compensation(function, name, options or ActivityOptions())
 
 
 _live_threads: dict[int, int] = {}
@@ -283,6 +318,9 @@ def activity(
     name: str | None = None,
     retry: RetryPolicy | int | None = None,
     timeout: float | None = None,
+    compensation: Callable[..., Any] | None = None,
+    compensate_if: Literal["completed", "started"] = "completed",
+    pivot: bool = False,
     delivery: Literal["at_least_once", "at_most_once"] = "at_least_once",
     on_doubt: Literal["ask", "fail", "compensate"] | None = None,
     reuse: Literal["inputs", "prefix", "never"] = "inputs",
@@ -296,8 +334,11 @@ def activity(function: Any = None, /, *, name: str | None = None, **options: Any
         name: what it is called in the journal; the function's name unless given.
         retry: a ``RetryPolicy``, or how many attempts at most (``1``: no retry). Default: 5 attempts in 300 s.
         timeout: seconds that one attempt may take.
+        compensation: the function that undoes it, when the workflow fails or is cancelled after it has completed (U2).
+        compensate_if: "started": undo it also when nobody knows whether it had its effect.
+        pivot: a point of no return: once it has completed, what was done before it is not undone any more.
         delivery: "at_least_once" runs an attempt again whose outcome a crash made unknown; "at_most_once" never does.
-        on_doubt: what "at_most_once" does then: "ask" (pause), "fail".
+        on_doubt: what "at_most_once" does then: "ask" (pause), "fail", "compensate" (fail, and undo it with the rest).
         reuse: "inputs": a new run may use the recorded result when code and inputs are the same; "prefix": only while
             nothing before it was executed anew; "never".
         executor: a ``concurrent.futures.Executor`` for a ``def`` function, or "main": the waiting cell's own thread.
@@ -306,7 +347,7 @@ def activity(function: Any = None, /, *, name: str | None = None, **options: Any
         An ``Activity``, called like the function.
 
     Raises:
-        DefinitionError: it is no plain function, or an option is wrong.
+        DefinitionError: it is no plain function, an option is wrong, or the compensation does not fit it.
 
     Example:
         >>> @rn.activity(retry=rn.RetryPolicy(max_attempts=3), timeout=10)  # doctest: +SKIP

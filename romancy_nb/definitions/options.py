@@ -173,7 +173,8 @@ class ActivityOptions(_Options):
         on_doubt: what happens then: "ask" (None means this), "fail" or "compensate".
         reuse: when a new run may use a recorded result (R8): "inputs", "prefix" or "never".
         executor: a ``concurrent.futures.Executor`` for a ``def`` function, or "main": the waiting cell's thread.
-        pivot: after this activity has completed the workflow is no longer undone.
+        pivot: what completed before this activity did is no longer undone.
+        compensation: the function that undoes it.
         compensate_if: "completed", or "started": undo it also when its outcome is unknown.
 
     Raises:
@@ -189,6 +190,7 @@ class ActivityOptions(_Options):
     reuse: Literal["inputs", "prefix", "never"] = "inputs"
     executor: Any = None
     pivot: bool = False
+    compensation: Any = None
     compensate_if: Literal["completed", "started"] = "completed"
 
     def __post_init__(self) -> None:
@@ -200,10 +202,10 @@ class ActivityOptions(_Options):
         self.check_seconds("timeout", above_zero=True, optional=True)
         self.check_choice("delivery", "at_least_once", "at_most_once")
         self.check_choice("on_doubt", "ask", "fail", "compensate", None)
-        if self.on_doubt == "compensate":
-            raise DefinitionError(
-                f'{self.title}: on_doubt="compensate" is not part of this version; "ask" and "fail" are.'
-            )
+        if self.compensation is not None and not callable(self.compensation):
+            raise self.refuse("compensation", "a function, best one marked @rn.compensation")
+        if self.on_doubt == "compensate" and self.compensation is None:
+            raise self.refuse("on_doubt", 'a compensation= beside "compensate"; or "ask" or "fail"')
         self.check_choice("reuse", "inputs", "prefix", "never")
         self.check_choice("compensate_if", "completed", "started")
         if not isinstance(self.pivot, bool):
@@ -222,7 +224,7 @@ class WorkflowOptions(_Options):
 
     Attributes:
         on_failure: "compensate": undo what was done; "pause": wait for a person; None: what the failure calls for (E4).
-        timeout: seconds (or a ``timedelta``) that a run may take; None: no limit.
+        timeout: seconds (or a ``timedelta``) after which a run is cancelled and undone; None: no limit.
 
     Raises:
         DefinitionError: an option is wrong.
@@ -236,8 +238,3 @@ class WorkflowOptions(_Options):
     def __post_init__(self) -> None:
         self.check_choice("on_failure", "compensate", "pause", None)
         self.check_seconds("timeout", above_zero=True, optional=True)
-        if self.timeout is not None:  # better refused than silently not kept
-            raise DefinitionError(
-                f"{self.title}: timeout= of a whole run is not part of this version. Use asyncio.timeout(...) in an "
-                "`async def` workflow, or timeout= on its activities."
-            )

@@ -22,7 +22,7 @@ from romancy_nb.journal.rows import decode
 
 __all__ = ["HeadIndex"]
 
-_STATUS: Final = {ev.RUN_STARTED: "running", ev.RUN_RESUMED: "running"}
+_STATUS: Final = {ev.RUN_STARTED: "running", ev.RUN_RESUMED: "running", ev.RUN_UNDO_PAUSED: "compensating"}
 _OPENS_OR_ENDS: Final = {
     ev.ACTIVITY_SCHEDULED: (1, 0),
     ev.ACTIVITY_COMPLETED: (-1, 0),
@@ -32,6 +32,7 @@ _OPENS_OR_ENDS: Final = {
     ev.TIMER_FIRED: (0, -1),
     ev.TIMER_CANCELLED: (0, -1),
 }
+_TAKEN: Final = frozenset({ev.RUN_RESUMED, ev.RUN_COMPENSATING, ev.RUN_UNDO_PAUSED})
 _MOST_ROWS: Final = 5_000
 """More foreign rows than this are not followed; the index starts anew."""
 
@@ -87,8 +88,8 @@ class _Tally:
         """From how many events of each kind there are, and the seq and body of the last of each."""
         _, seq, body = kinds[ev.RUN_STARTED]
         tally = cls.of(run, seq, _event(ev.RUN_STARTED, body))
-        if ev.RUN_RESUMED in kinds:
-            tally.taken(_event(ev.RUN_RESUMED, kinds[ev.RUN_RESUMED][2]))
+        for kind in sorted(_TAKEN & kinds.keys(), key=lambda kind: kinds[kind][1]):
+            tally.taken(_event(kind, kinds[kind][2]))
         for kind, (count, _, _) in kinds.items():
             activity, timer = _OPENS_OR_ENDS.get(kind, (0, 0))
             tally.activities += activity * count
@@ -101,9 +102,9 @@ class _Tally:
         return tally
 
     def taken(self, event: Event) -> None:
-        """A process took the run up."""
+        """A process took the run up, or let go of its undo."""
         meta = event.meta or {}
-        self.owner = str(meta.get("owner", self.owner))
+        self.owner = str(meta.get("owner", self.owner)) if event.kind != ev.RUN_UNDO_PAUSED else ""
         self.epoch = int(meta.get("epoch", self.epoch))
         self.notebook = meta.get("notebook", self.notebook)
 
@@ -117,7 +118,7 @@ class _Tally:
             self.timers += change[1]
         elif kind.startswith("run_"):
             self.status = _status(kind)
-            if kind == ev.RUN_RESUMED:
+            if kind in _TAKEN:
                 self.taken(event)
 
     def head(self) -> Head:

@@ -12,9 +12,9 @@ from typing import Any, Final
 from romancy_nb.errors import CannotRestore
 from romancy_nb.payloads.codec import ANY, decode, encode
 from romancy_nb.payloads.payload import Part, Payload, is_forgotten
-from romancy_nb.payloads.text import dumps, loads
+from romancy_nb.payloads.text import NotText, dumps, loads
 
-__all__ = ["decode_fields", "encode_fields"]
+__all__ = ["decode_fields", "encode_fields", "pick_fields"]
 
 _PART: Final = "$part"
 _REDACTED: Final = "$redacted"
@@ -87,6 +87,29 @@ def decode_fields(
     for name in redacted:
         del values[name]
     return values, redacted
+
+
+def pick_fields(payload: Payload, names: Iterable[str], more: Mapping[str, Payload]) -> Payload:
+    """Return those of the journaled values that *names* has, and *more* beside them, without decoding anything.
+
+    Args:
+        payload: of ``encode_fields``.
+        names: which of its values; one that it lacks is left out.
+        more: further values, encoded, by name.
+
+    >>> pick_fields(Payload('{"item":"lamp","n":2}'), ["item"], {"result": Payload('"R-1"')}).text
+    '{"item":"lamp","result":"R-1"}'
+    """
+    values = loads(payload.text)
+    parts = list(payload.parts)
+    picked = {name: values[name] for name in names if name in values}
+    for name, extra in more.items():
+        picked[name] = _renumbered(loads(extra.text), len(parts)) if extra.parts else loads(extra.text)
+        parts.extend(extra.parts)
+    try:
+        return Payload(dumps(picked), tuple(parts))
+    except NotText:  # half surrogate pairs, which stay escaped
+        return Payload(_again(picked), tuple(parts))
 
 
 def _renumbered(document: Any, first: int) -> Any:

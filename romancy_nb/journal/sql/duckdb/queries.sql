@@ -41,7 +41,7 @@ select run
 from romancy.history_rows
 where kind like 'run\_%' escape '\'
 group by run
-having arg_max(kind, seq) not in ('run_completed', 'run_failed', 'run_cancelled');
+having arg_max(kind, seq) not in ('run_completed', 'run_failed', 'run_cancelled', 'run_compensated', 'run_compensation_failed');
 
 -- name: history
 -- The events of one run, in order.

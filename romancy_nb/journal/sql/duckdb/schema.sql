@@ -70,9 +70,10 @@ select
     case
         when last_kind in ('run_started', 'run_resumed') then
             case when open_timers > 0 and open_activities <= 0 then 'waiting' else 'running' end
+        when last_kind = 'run_undo_paused' then 'compensating'
         else substr(last_kind, 5)
     end as status,
-    last_kind in ('run_completed', 'run_failed', 'run_cancelled') as ended
+    last_kind in ('run_completed', 'run_failed', 'run_cancelled', 'run_compensated', 'run_compensation_failed') as ended
 from (
     -- the run's own events are few, so only these are taken apart
     select
@@ -84,8 +85,12 @@ from (
         any_value(payload) filter (where kind = 'run_started') as input,
         any_value("at")    filter (where kind = 'run_started') as started_at,
         any_value(meta ->> '$.reason') filter (where kind = 'run_started') as reason,
-        arg_max(meta ->> '$.owner', seq) filter (where kind in ('run_started', 'run_resumed'))    as owner,
+        arg_max(coalesce(meta ->> '$.owner', ''), seq) filter (
+            where kind in ('run_started', 'run_resumed', 'run_undo_paused')
+               or (kind = 'run_compensating' and (meta ->> '$.owner') is not null)
+        ) as owner,
         arg_max(meta ->> '$.notebook', seq) filter (where kind in ('run_started', 'run_resumed')) as notebook,
+        arg_min_null(payload, seq) filter (where kind = 'run_compensating') as undone_for,
         arg_max(kind, seq)         as last_kind,
         arg_max("at", seq)         as last_at,
         arg_max_null(meta, seq)    as last_meta,
@@ -138,8 +143,9 @@ select
     input,
     case when last_kind = 'run_completed' then last_payload end as output,
     case
-        when last_kind in ('run_failed', 'run_paused') then last_payload
-        when last_kind in ('run_stuck', 'run_cancelled') then coalesce(last_payload, last_meta)
+        when last_kind in ('run_failed', 'run_paused', 'run_compensated', 'run_compensation_failed') then last_payload
+        when last_kind in ('run_stuck', 'run_cancelled', 'run_undo_paused') then coalesce(last_payload, last_meta)
+        when last_kind = 'run_compensating' then undone_for
     end                                                        as error
 from romancy.run_facts;
 
@@ -278,20 +284,58 @@ join (
     group by run_key, instance_id, number, e.call
 ) i using (run_key, instance_id, number, call);
 
--- One row an undo. Nothing is undone yet; the columns stand.
+-- One row an undo that was begun: by the engine when a run is undone, or by the code itself (rn.saga). `of_call` is the
+-- place of the call that it undoes, `seq` the number of its own intent. `status` is running, completed, failed, or what a
+-- person decided: skipped, done. `attempts` counts those on record.
 create or replace view romancy.compensations as
 select
-    null::varchar     as instance_id,
-    null::integer     as run,
-    null::integer     as seq,
-    null::varchar     as of_call,
-    null::varchar     as name,
-    null::varchar     as status,
-    null::integer     as attempts,
-    null::timestamptz as started_at,
-    null::timestamptz as finished_at,
-    null::json        as error
-where false;
+    instance_id,
+    number as run,
+    seq,
+    of_call,
+    name,
+    case
+        when resolved_seq > greatest(opened_seq, ended_seq) and resolved = 'skip' then 'skipped'
+        when resolved_seq > greatest(opened_seq, ended_seq) and resolved = 'done' then 'done'
+        when ended_seq > opened_seq then case when ended like '%\_completed' escape '\' then 'completed' else 'failed' end
+        else 'running'
+    end as status,
+    attempts,
+    started_at,
+    case when greatest(ended_seq, resolved_seq) > opened_seq then finished_at end as finished_at,
+    case when ended_seq > opened_seq and ended like '%\_failed' escape '\' then error end as error
+from (
+    select
+        run_key,
+        instance_id,
+        number,
+        call,
+        min(seq)                    filter (where is_intent) as seq,
+        coalesce(any_value(meta ->> '$.undoes') filter (where is_intent), substr(call, 6)) as of_call,
+        any_value(name)             filter (where is_intent) as name,
+        max(attempt)                as attempts,
+        min("at")                   filter (where is_intent) as started_at,
+        max(seq)                    filter (where is_intent or kind = 'attempt_started') as opened_seq,
+        coalesce(max(seq)           filter (where is_outcome), 0) as ended_seq,
+        arg_max(kind, seq)          filter (where is_outcome) as ended,
+        arg_max_null(payload, seq)  filter (where is_outcome) as error,
+        max("at")                   filter (where is_outcome or kind = 'compensation_resolved') as finished_at,
+        coalesce(max(seq)           filter (where kind = 'compensation_resolved'), 0) as resolved_seq,
+        arg_max(meta ->> '$.action', seq) filter (where kind = 'compensation_resolved') as resolved
+    from (
+        select
+            *,
+            kind = 'compensation_scheduled' or (kind = 'activity_scheduled' and (meta ->> '$.undoes') is not null)
+                as is_intent,
+            kind in ('compensation_completed', 'compensation_failed', 'activity_completed', 'activity_failed')
+                as is_outcome
+        from romancy.event_payloads
+        join romancy.run_starts using (run_key)
+        where call <> '' and kind <> 'run_started'
+    )
+    group by run_key, instance_id, number, call
+    having count(*) filter (where is_intent) > 0
+);
 
 -- One row an event, as it is. `call` is empty for events of the run. (`at` is a reserved word: write "at".)
 create or replace view romancy.events as

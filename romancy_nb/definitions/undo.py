@@ -1,0 +1,87 @@
+"""How a compensation is bound to the activity that it undoes (U2)."""
+
+from __future__ import annotations
+
+import types
+import typing
+from inspect import Parameter
+from typing import Any, Literal
+
+from romancy_nb.definitions.signature import Signature
+from romancy_nb.errors import DefinitionError
+from romancy_nb.payloads.codec import ANY
+from romancy_nb.payloads.fields import encode_fields
+
+__all__ = ["Undo"]
+
+_VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+_RESULT = "result"
+
+
+class Undo:
+    """How a compensation is bound to an activity: what the activity's intent journals of it.
+
+    Args:
+        signature: the activity's.
+        compensation: a ``Compensation``.
+        when: does it undo completed calls only, or those that may have had their effect as well?
+
+    Raises:
+        DefinitionError: the compensation asks for what the activity does not have; the message shows both.
+    """
+
+    def __init__(self, signature: Signature, compensation: Any, when: Literal["completed", "started"]) -> None:
+        self.compensation = compensation
+        wanted: Signature = compensation.signature
+        own = wanted.parameters
+        if any(each.kind in _VARIADIC for each in own.values()):
+            raise self._refuse(signature, "takes `*args` or `**kwargs`. Name the parameters that it needs")
+        if _RESULT in own and _RESULT in signature.parameters:
+            raise self._refuse(
+                signature, "takes `result`, which is a parameter of the activity, too. Rename one of the two"
+            )
+        unknown = [
+            name
+            for name, each in own.items()
+            if name not in signature.parameters and name != _RESULT and each.default is Parameter.empty
+        ]
+        if unknown:
+            listed = ", ".join(f"`{name}`" for name in unknown)
+            raise self._refuse(
+                signature,
+                f"takes {listed}, which the activity does not have. It can take the activity's parameters by their names, "
+                "and `result`; anything else needs a default",
+            )
+        self.takes = tuple(name for name in own if name in signature.parameters)
+        self.takes_result = _RESULT in own
+        if when == "started" and self.takes_result and not _admits_none(wanted.fields[_RESULT].annotation):
+            raise self._refuse(
+                signature,
+                'takes `result`, and with compensate_if="started" there may be none. Annotate it as `... | None`',
+            )
+        defaults = {name: signature.parameters[name].default for name in self.takes}
+        self._defaults = {name: value for name, value in defaults.items() if value is not Parameter.empty}
+        self._facts: dict[str, Any] = {"name": self.compensation.name, "with": list(self.takes)}
+        if self.takes_result:
+            self._facts["result"] = True
+        if when == "started":
+            self._facts["if"] = when
+
+    def facts(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return what the intent of a call with these *arguments* journals: defaults that the call left out are kept, too."""
+        left_out = {name: value for name, value in self._defaults.items() if name not in arguments}
+        if not left_out:
+            return self._facts
+        payload = encode_fields(left_out, {}, what=f"the undo {self.compensation.name}")
+        return self._facts if payload.parts else {**self._facts, "defaults": payload.text}
+
+    def _refuse(self, signature: Signature, why: str) -> DefinitionError:
+        return DefinitionError(f"{self.compensation.signature.text} cannot undo {signature.text}: it {why}.")
+
+
+def _admits_none(annotation: Any) -> bool:
+    if annotation in {ANY, Any, None, type(None), object}:
+        return True
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
+        return type(None) in typing.get_args(annotation)
+    return False

@@ -1,0 +1,2 @@
+-- Nothing changes but views: runs know of undo, and there are rows in `compensations`.
+select 1;
