@@ -92,7 +92,8 @@ class Calls(Turns):
         run = self.live.get(attempt.run)
         if run is None or run.finished or attempt.place not in run.calls:
             return
-        if run.start is not None and run.start.abandoned:
+        attempt.start = run.start
+        if attempt.withdrawn:
             return  # Stop was pressed while this turn was written: nothing more is begun, and the resume does (A2)
         run.executed += 1
         call = run.calls[attempt.place]
@@ -137,7 +138,7 @@ class Calls(Turns):
                 self.record(run, [endings.late(item)])
             elif call is not None and (attempt.place in run.unwanted or run.ledger is not None):
                 run.calls.pop(attempt.place, None)
-            elif call is not None and run.status != "paused":
+            elif call is not None and run.status != "paused" and not (run.start and run.start.abandoned):
                 call.fresh = False  # it was interrupted, and the run has been resumed since
                 self._prepare(run, call)
             self._end_if_settled(run)

@@ -26,7 +26,7 @@ from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.runtime import figures
 from romancy_nb.runtime.capture import CAPTURE, Capture, Part
 from romancy_nb.runtime.hosts import CellHost
-from romancy_nb.runtime.inbox import AttemptEnded
+from romancy_nb.runtime.inbox import AttemptEnded, Start
 
 __all__ = ["Attempt", "Dispatcher"]
 
@@ -46,6 +46,7 @@ class Attempt:
         capture: takes what it prints and displays.
         outputs: what that came to, once it has ended.
         task: of an ``async def`` activity.
+        start: the call of the workflow that it is executed for: when that was stopped, nothing more of it is begun.
     """
 
     run: int
@@ -65,6 +66,12 @@ class Attempt:
     capture: Capture = field(default_factory=Capture)
     outputs: list[Part] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
+    start: Start | None = None
+
+    @property
+    def withdrawn(self) -> bool:
+        """Is it not to be begun any more?"""
+        return self.cancelled or (self.start is not None and self.start.abandoned)
 
     @property
     def activity(self) -> Activity[..., Any]:
@@ -183,7 +190,7 @@ class Dispatcher:
     # -- def ----------------------------------------------------------
 
     def _execute(self, attempt: Attempt, cell: CellHost | None = None) -> None:
-        if attempt.cancelled or (cell is not None and cell.interrupts):  # Stop came first: nothing more is begun
+        if attempt.withdrawn or (cell is not None and cell.interrupts):  # Stop came first
             self._inbox.put(AttemptEnded(attempt, now_us(), False, None, interrupted=True))
             return
         attempt.started = monotonic()
@@ -266,7 +273,7 @@ class Dispatcher:
             )
 
     async def _execute_async(self, attempt: Attempt) -> None:
-        if attempt.cancelled:
+        if attempt.withdrawn:
             self._inbox.put(AttemptEnded(attempt, now_us(), False, None, interrupted=True))
             return
         _enter(attempt)

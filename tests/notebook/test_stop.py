@@ -183,7 +183,7 @@ def test_a_second_stop_lets_go_at_once_and_loses_nothing(flows: Kernel) -> None:
 journal = launch.current().journal
 commit = journal.commit
 def on_slow_disk(batch):
-    print("writing", flush=True)
+    if "writing" not in open(EFFECTS).read(): effect("writing")
     while held(): time.sleep(0.02)
     commit(batch)
 @rn.activity(retry=once)
@@ -196,7 +196,7 @@ def slowed(x: int) -> list:
     )
     cell = flows.send("slowed(1)").until("slow begins")
     flows.stop_button()
-    cell.until("writing")
+    eventually(lambda: "writing" in flows.done(), "the pause on its way to the disk")
     flows.stop_button()
     cell.finish()
     assert "Stopped at once" in cell.evalue
@@ -211,7 +211,9 @@ def test_stop_during_a_burst_of_commits_loses_no_outcome(flows: Kernel) -> None:
     flows.stop_button()
     cell.finish()
     assert "Paused" in cell.evalue
-    assert len(flows.done()) < 1000, "what was queued is not begun after Stop"
+    stopped = len(flows.done())
+    flows.ok("time.sleep(0.3)")
+    assert len(flows.done()) <= stopped + 64, "what was queued is not begun after Stop"
     assert len(cell.evalue) < 500
     assert flows.ok("burst(2000)").result == str(sum(range(2000)))
     done = flows.done()
