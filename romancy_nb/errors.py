@@ -15,6 +15,8 @@
     |   +-- RunPaused                 it stopped on purpose and resumes on request
     |   +-- RunStuck                  its code no longer fits its history
     |   +-- RunCancelled              somebody cancelled it
+    |   |   +-- RunTimedOut           it took longer than its ``timeout=`` (also a TimeoutError)
+    |   +-- CompensationFailed        a compensation gave up: a person decides
     |   +-- RunHeldElsewhere          another live process owns it
     +-- HistoryMismatch               what parted code and history, with the diff (C6)
     +-- ActivityError                 an activity's error whose own class cannot be rebuilt here (E2, E3)
@@ -49,6 +51,7 @@ __all__ = [
     "AttemptTimeout",
     "AwaitInterrupted",
     "CannotRestore",
+    "CompensationFailed",
     "DefinitionError",
     "HistoryMismatch",
     "InputsDiffer",
@@ -68,6 +71,7 @@ __all__ = [
     "RunProblem",
     "RunPutDown",
     "RunStuck",
+    "RunTimedOut",
     "TerminalError",
     "UnawaitedCall",
     "WrongArguments",
@@ -149,6 +153,14 @@ class RunStuck(RunProblem):
 
 class RunCancelled(RunProblem):
     """The run was cancelled."""
+
+
+class RunTimedOut(RunCancelled, TimeoutError):
+    """The run took longer than the ``timeout=`` of its workflow, and was cancelled."""
+
+
+class CompensationFailed(RunProblem):
+    """A compensation failed and its retries are used up: the rest of the undo waits for a person."""
 
 
 class RunHeldElsewhere(RunProblem):

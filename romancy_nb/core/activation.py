@@ -13,20 +13,22 @@ The laws, tested under these names in tests/core:
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import heapq
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from romancy_nb.core import events as ev
-from romancy_nb.core.calls import CallFuture
+from romancy_nb.core.calls import OPEN_SAGAS, ArmedUndo, CallFuture
 from romancy_nb.core.commands import ActivityCommand, Delivery, Ended, OpenCall, OpenTimer, Outcome, Report
 from romancy_nb.core.context import Ambient
 from romancy_nb.core.events import Event
 from romancy_nb.core.loop import WorkflowLoop
 from romancy_nb.core.ordering import sort_by_place
 from romancy_nb.core.replay import Call, History, Kept, Key, Numbered, Pool, delivered
-from romancy_nb.core.tasks import Timer, WorkflowFuture, WorkflowTask
+from romancy_nb.core.tasks import Path, Timer, WorkflowFuture, WorkflowTask
 from romancy_nb.core.undertaker import Undertaker
 from romancy_nb.errors import HistoryMismatch, RunPutDown
 from romancy_nb.payloads.payload import NULL, Payload
@@ -74,6 +76,7 @@ class Execution:
         self.loop.on_timer_cancelled = self._timer_cancelled
         self.ambient.schedule = self._schedule
         self.ambient.record_side_effect = self._side_effect
+        self.ambient.arm = self._arm
         self.ended: Ended | None = None
         self.show: Callable[[Payload], object] | None = None
         self._undertaker = Undertaker(self.loop, self.ambient)
@@ -83,6 +86,9 @@ class Execution:
         self._swept = False
         self._caught_up = False
         self._anew = False
+        self._armed = False
+        self._cancelled: str | None = None
+        self._settled = 0
         self._mismatch: HistoryMismatch | None = None
         self._present = 0
         self._report = Report()
@@ -151,6 +157,8 @@ class Execution:
         report.calls = [call for call in report.calls if call.place in self._calls]  # not those cancelled since
         report.timers = [timer for timer in report.timers if timer.place in self._timers]
         report.ended = self.ended
+        report.armed = self._armed
+        report.cancelled = self._cancelled is not None
         return report
 
     def _run(self) -> None:
@@ -216,7 +224,9 @@ class Execution:
             self._clock = at
             self.loop.now = at / 1_000_000
         place = event.call
-        if event.kind == ev.TIMER_FIRED:
+        if event.kind == ev.CANCEL_DELIVERED:
+            self._cancel(str((event.meta or {}).get("reason", "")))
+        elif event.kind == ev.TIMER_FIRED:
             entry = self._timers.pop(place, None)
             if entry is None:
                 self._part(self._history.not_awaited(self._history.calls[place], self._closing))
@@ -323,6 +333,7 @@ class Execution:
         if self.loop.dead:
             self.loop.on_refused()
         owner = self.loop.here()
+        self._refuse_cancelled(owner)
         place, kind, name, digest = owner.place(), ev.ACTIVITY_SCHEDULED, command.name, command.digest
         occurrence = self._occurrence(kind, name, digest)
         call = self._find(place, kind, name, digest, occurrence, command.payload.text)
@@ -337,6 +348,10 @@ class Execution:
             future.occurrence = occurrence
             self._issue(future, (kind, name, digest, occurrence))
         self._calls[place] = future
+        if command.undo is not None:
+            self._armed = True
+            for calls in OPEN_SAGAS.get():
+                calls.append(future)
         return future
 
     def _issue(self, future: CallFuture, key: Key) -> None:
@@ -347,6 +362,12 @@ class Execution:
             meta["occurrence"] = key[3]
         if command.at_most_once:
             meta["delivery"] = "at_most_once"
+        if command.undo is not None:
+            meta["undo"] = command.undo
+        if command.pivot:
+            meta["pivot"] = True
+        if command.undoes:
+            meta["undoes"] = command.undoes
         code = command.code()
         kept = None
         if self._pool is not None and command.reuse != "never" and not (command.reuse == "prefix" and self._anew):
@@ -423,7 +444,13 @@ class Execution:
             return
         place = delivery.place
         ok = delivery.kind == ev.ACTIVITY_COMPLETED
-        if delivery.kind == ev.TIMER_FIRED:
+        if delivery.kind == ev.CANCEL_DELIVERED:
+            if self.ended is not None or self._cancelled is not None:
+                return
+            self._advance(delivery.at)
+            self._report.rows.append(Event(ev.CANCEL_DELIVERED, self._clock, meta={"reason": delivery.reason}))
+            self._cancel(delivery.reason)
+        elif delivery.kind == ev.TIMER_FIRED:
             entry = self._timers.pop(place, None)
             if entry is None:
                 return  # cancelled meanwhile
@@ -446,7 +473,40 @@ class Execution:
 
     def _resolve(self, future: CallFuture, ok: bool, payload: Payload | None, live: BaseException | None) -> None:
         self.loop.owned_by(future.owner)
+        self._settled += 1
+        future.settled = self._settled if ok else 0
         future.set_result(Outcome(ok, payload or NULL, live))
+
+    # -- cancelling and undoing --------------------------------------------------------------------------------------------
+
+    def _cancel(self, reason: str) -> None:
+        """Have the code get CancelledError where it waits (U3)."""
+        self._cancelled = reason
+        if self._root is not None and not self._root.done():
+            self._root.cancel(reason)
+
+    def _refuse_cancelled(self, owner: Path) -> None:
+        """Code that swallowed its cancellation gets it again at its next call, unless it is still cleaning up (U3)."""
+        if self._cancelled is not None and owner is self.loop.root and sys.exception() is None:
+            raise asyncio.CancelledError(self._cancelled)
+
+    def _arm(self, name: str, digest: str, payload: Payload, code: Callable[[], str]) -> ArmedUndo:
+        """Journal an undo for the rest of the run (``rn.compensate_with``)."""
+        kind, place = ev.COMPENSATION_ARMED, self.loop.here().place()
+        occurrence = self._occurrence(kind, name, digest)
+        call = self._find(place, kind, name, digest, occurrence, payload.text)
+        if call is not None:
+            place = call.intent.call
+        else:
+            place = self._new_place(place)
+            meta = {"occurrence": occurrence} if occurrence else None
+            self._report.rows.append(Event(kind, self._present, place, name, digest, code(), 0, payload, meta))
+        self._armed = True
+        self._settled += 1
+        armed = ArmedUndo(place, name, payload, self._settled)
+        for calls in OPEN_SAGAS.get():
+            calls.append(armed)
+        return armed
 
     # -- timers and side effects -----------------------------------------------------------------------------------------
 

@@ -1,22 +1,45 @@
-"""The future of one activity call."""
+"""What one call is to the code that made it: its future, or an undo that it armed."""
 
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from romancy_nb.core.commands import ActivityCommand
 from romancy_nb.core.replay import Call
 from romancy_nb.core.tasks import Path, WorkflowFuture
+from romancy_nb.payloads.payload import Payload
 
 if TYPE_CHECKING:
     from romancy_nb.core.activation import Execution
 
-__all__ = ["CallFuture"]
+__all__ = ["OPEN_SAGAS", "ArmedUndo", "CallFuture"]
+
+
+@dataclass(slots=True)
+class ArmedUndo:
+    """An undo that the code armed by itself (``rn.compensate_with``). ``settled`` as with a ``CallFuture``."""
+
+    place: str
+    name: str
+    payload: Payload
+    settled: int
+    undone: bool = False
+
+
+OPEN_SAGAS: ContextVar[tuple[list[CallFuture | ArmedUndo], ...]] = ContextVar("romancy_sagas", default=())
+"""The ``rn.saga`` blocks that the running code is in: what each has done that can be undone. Tasks inherit it."""
 
 
 class CallFuture(WorkflowFuture):
-    """The future of one activity call; knows its place in history and whose it is."""
+    """The future of one activity call; knows its place in history and whose it is.
+
+    Attributes:
+        settled: counts the outcomes of the run, in the order in which its code got them; 0: none yet.
+        undone: a ``rn.saga`` block has undone it.
+    """
 
     def __init__(self, execution: Execution, place: str, owner: Path, command: ActivityCommand) -> None:
         WorkflowFuture.__init__(self, loop=execution.loop)
@@ -26,6 +49,8 @@ class CallFuture(WorkflowFuture):
         self.command = command
         self.occurrence = 0
         self.call: Call | None = None
+        self.settled = 0
+        self.undone = False
 
     # only tasks wait for it, and those know themselves whose they are
     add_done_callback: Any = asyncio.Future.add_done_callback

@@ -58,7 +58,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An outcome or a timer on its way to the code. ``at`` is in microseconds; ``shows`` is what the attempts put out."""
+    """An outcome, a timer or a cancellation on its way to the code.
+
+    Attributes:
+        at: in microseconds.
+        shows: what the attempts put out.
+        reason: of a cancellation.
+    """
 
     kind: str
     place: str
@@ -67,6 +73,7 @@ class Delivery:
     payload: Payload | None = None
     live: BaseException | None = None
     shows: tuple[Payload, ...] = ()
+    reason: str = ""
 
     def late(self) -> Event:
         """Return the row of an outcome that nobody wants any more (A3)."""
@@ -144,6 +151,8 @@ class Report:
         reused: how many got it from an earlier run's.
         ended: set when the code has ended.
         mismatch: set when code and history parted; then nothing else of the report counts.
+        armed: has the code made a call that can be undone, since it began?
+        cancelled: has the code been cancelled?
     """
 
     rows: list[Event] = field(default_factory=list)
@@ -156,3 +165,5 @@ class Report:
     reused: int = 0
     ended: Ended | None = None
     mismatch: HistoryMismatch | None = None
+    armed: bool = False
+    cancelled: bool = False

@@ -26,7 +26,9 @@ from romancy_nb.core.tasks import WorkflowFuture
 from romancy_nb.errors import RunPutDown, UnawaitedCall, WrongPlace
 
 if TYPE_CHECKING:
+    from romancy_nb.core.calls import ArmedUndo
     from romancy_nb.core.commands import ActivityCommand, Outcome
+    from romancy_nb.payloads.payload import Payload
 
 __all__ = ["Ambient", "WorkflowGreenlet", "ambient"]
 
@@ -80,6 +82,7 @@ class Ambient:
         self.greenlets: dict[WorkflowGreenlet, None] = {}
         self.schedule: Callable[[ActivityCommand], WorkflowFuture]
         self.record_side_effect: Callable[[str, Callable[[], Outcome]], Outcome]
+        self.arm: Callable[[str, str, Payload, Callable[[], str]], ArmedUndo]
         self._unawaited: list[tuple[str, CodeType | None, int, Coroutine[Any, Any, Any]]] = []
         self._prune_at = 64
         self._producing: str | None = None

@@ -30,6 +30,7 @@ __all__ = [
     "DELIVERED",
     "INTENTS",
     "LATE_OUTCOME",
+    "OUTCOMES",
     "OUTCOME_RECORDED",
     "RUN_CANCELLED",
     "RUN_COMPENSATED",
@@ -140,6 +141,8 @@ SIDE_EFFECT: Final = "side_effect"
 
 DELIVERED: Final = frozenset({ACTIVITY_COMPLETED, ACTIVITY_FAILED, TIMER_FIRED})
 """The kinds that the run's code sees, and that move its clock (C5)."""
+OUTCOMES: Final = frozenset({ACTIVITY_COMPLETED, ACTIVITY_FAILED})
+"""The kinds that say what a call came to."""
 INTENTS: Final = frozenset({ACTIVITY_SCHEDULED, TIMER_STARTED, SIDE_EFFECT, COMPENSATION_ARMED})
 """The kinds that open a call: a step of the run."""
 RUN_ENDS: Final = frozenset({RUN_COMPLETED, RUN_FAILED, RUN_CANCELLED, RUN_COMPENSATED, RUN_COMPENSATION_FAILED})

@@ -14,18 +14,34 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
 from romancy_nb.errors import HistoryMismatch
 from romancy_nb.payloads.payload import Payload
 
-__all__ = ["Call", "History", "Kept", "Key", "Numbered", "Pool", "collect", "delivered", "describe"]
+__all__ = [
+    "UNDO",
+    "Call",
+    "History",
+    "Kept",
+    "Key",
+    "Numbered",
+    "Pool",
+    "collect",
+    "delivered",
+    "describe",
+    "undone",
+    "without_void",
+]
 
 Key = tuple[str, str, str, int]
 """(kind of intent, name, digest of inputs, occurrence)"""
 Numbered = tuple[int, Event]
 """An event with its number in the run."""
+UNDO: Final = "undo:"
+"""Stands before the place of a call in the rows of its undo."""
 
 
 @dataclass(slots=True)
@@ -77,7 +93,7 @@ def describe(kind: str, name: str, place: str, text: str = "") -> str:
     shown = text if len(text) <= 80 else text[:77] + "…"
     if kind == ev.TIMER_STARTED:
         return f"a timer of {shown} (call {place})"
-    what = "side effect" if kind == ev.SIDE_EFFECT else "activity"
+    what = {ev.SIDE_EFFECT: "side effect", ev.COMPENSATION_ARMED: "undo"}.get(kind, "activity")
     return f"{what} {name}{f' with {shown}' if shown else ''} (call {place})"
 
 
@@ -94,6 +110,8 @@ def collect(rows: Iterable[Numbered]) -> tuple[dict[str, Call], list[Numbered]]:
             continue
         call = calls.get(event.call)
         if call is None:
+            if kind == ev.CANCEL_DELIVERED:
+                deliveries.append(row)
             continue
         if kind in delivered:
             call.outcome, call.outcome_seq, call.waiting = event, seq, None
@@ -145,7 +163,7 @@ class History:
 
     def __init__(self, rows: Sequence[Numbered]) -> None:
         self.start = rows[0][1]
-        self.calls, self.deliveries = collect(_without_void(rows))
+        self.calls, self.deliveries = collect(without_void(rows))
         self.knows = bool(self.calls) or rows[-1][1].kind in ev.RUN_ENDS
         self._equal: dict[tuple[str, str, str], list[Call]] | None = None
         spoke = [call for call in self.calls.values() if call.outputs]
@@ -234,7 +252,7 @@ def _mismatch(what: str, expected: str | None, asked: str | None) -> HistoryMism
     )
 
 
-def _without_void(rows: Sequence[Numbered]) -> Sequence[Numbered]:
+def without_void(rows: Sequence[Numbered]) -> Sequence[Numbered]:
     """Leave out what a later resume declared void: the failure that it retries (see ``transitions.retry_point``).
 
     The failure may have been recorded before it could be delivered; that record goes with it.
@@ -281,6 +299,10 @@ class Pool:
     Args:
         runs: (run key, its rows), newest first. The newest run that knows a call answers it.
 
+    Attributes:
+        undone: how often a call was undone in these runs: what it did is gone, so it answers nothing (R9), and the next
+            time it is another call to whoever keeps idempotency keys (A4).
+
     A call is answered when kind, name, inputs, occurrence and, for an activity, its code are the same, and it completed.
     """
 
@@ -289,14 +311,19 @@ class Pool:
         self._by_key: dict[Key, list[Kept]] = {}
         self._taken: set[tuple[int, int]] = set()
         self._doubtful: set[Key] = set()
+        self.undone: dict[Key, int] = {}
         for age, (run, rows) in enumerate(runs):
-            calls, deliveries = collect(_without_void(rows))
+            calls, deliveries = collect(without_void(rows))
             clock = 0
             clocks: dict[int, int] = {}
             for seq, event in deliveries:
                 clock = max(clock, event.at)
                 clocks[seq] = clock
+            gone = undone(rows)
             for place, call in calls.items():
+                if place in gone:
+                    self.undone[call.key] = self.undone.get(call.key, 0) + 1
+                    continue
                 answer = _answer(call)
                 if answer is None:
                     if call.outcome is None and call.waiting is None and call.attempts > call.failed:
@@ -335,6 +362,13 @@ class Pool:
             self._taken.add(kept.origin)
             return kept
         return None
+
+
+def undone(rows: Sequence[Numbered]) -> set[str]:
+    """Return the places of the calls whose undo was begun: their results are never used again (R9)."""
+    by_code = {str((e.meta or {}).get("undoes", "")) for _, e in rows if e.kind == ev.ACTIVITY_SCHEDULED}
+    by_engine = {e.call.removeprefix(UNDO) for _, e in rows if e.kind == ev.COMPENSATION_SCHEDULED}
+    return (by_code | by_engine) - {""}
 
 
 def _answer(call: Call) -> int | None:

@@ -8,7 +8,7 @@ from romancy_nb.clock import monotonic, now_us
 from romancy_nb.core import events as ev
 from romancy_nb.core.commands import Delivery
 from romancy_nb.errors import HistoryMismatch
-from romancy_nb.runtime import endings
+from romancy_nb.runtime import cancelling, endings, finishing
 from romancy_nb.runtime.calls import Calls
 from romancy_nb.runtime.hosts import ThreadHost, activate
 from romancy_nb.runtime.inbox import Activated
@@ -62,6 +62,7 @@ class Activations(Calls):
         run.replayed += report.replayed
         run.reused += report.reused
         run.moved += report.moved
+        run.armed, run.cancelled = report.armed, report.cancelled
         for timer in report.timers:
             run.timers.add(timer.place)
             self._timers.set((run.key, timer.place, "timer"), timer.due)
@@ -70,12 +71,14 @@ class Activations(Calls):
             self._timers.cancel((run.key, place, "timer"))
         for call in report.calls:
             run.calls[call.place] = call
+            if call.command.extra is not None:
+                run.secrets[call.place] = call.command.extra
             if not call.fresh:
                 call.first_at += run.gap
                 if run.retrying:  # a person asked for another try: a new budget, and nothing is in doubt
                     call.failures, call.failed, call.first_at = 0, call.attempts, now_us()
             if run.status != "paused":  # an earlier one of them is in doubt
-                self._prepare(run, call)
+                self.execute(run, call)
         for place in report.cancelled_calls:
             self._call_unwanted(run, place)
         if run.status == "paused":
@@ -126,8 +129,12 @@ class Activations(Calls):
 
     def _end_if_settled(self, run: LiveRun) -> None:
         """The code has ended: once what it left in flight has settled, so does the run (U3)."""
-        if run.ended is not None and not run.calls and not run.finished and not run.pending:
-            endings.end(self, run)
+        if run.ended is None or run.finished or run.pending:
+            return
+        if not run.calls:
+            finishing.finish(self, run)
+        elif run.ended.error is not None or run.cancelled:
+            self.set_timer(run, "settle", now_us() + int(cancelling.SETTLE * 1_000_000))
 
     def put_down(self, run: LiveRun) -> None:
         """Let go of the run's execution: on its own thread, and nothing that it still says counts (X3)."""

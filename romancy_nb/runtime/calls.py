@@ -14,7 +14,7 @@ from romancy_nb.definitions.ambient import ActivityFacts
 from romancy_nb.journal.protocol import Row
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.payloads.payload import Payload
-from romancy_nb.runtime import endings
+from romancy_nb.runtime import cancelling, endings, undoing
 from romancy_nb.runtime.capture import CAPTURE, Capture, Part
 from romancy_nb.runtime.dispatcher import Attempt, timed_out
 from romancy_nb.runtime.hosts import CellHost
@@ -30,7 +30,7 @@ log = logging.getLogger("romancy_nb")
 class Calls(Turns):
     """The layer that has activities executed."""
 
-    def _prepare(self, run: LiveRun, call: OpenCall) -> None:
+    def execute(self, run: LiveRun, call: OpenCall) -> None:
         """Decide when and how an open call is executed."""
         flying = self._dispatcher.flying.get((run.key, call.place))
         if flying is not None:  # a resume in the process that still executes it adopts it, and waits for its end (A2)
@@ -63,7 +63,7 @@ class Calls(Turns):
             f"Activity {name} of {run.instance} (call {call.place}) was started and nobody recorded how it ended. It is "
             "`at_most_once`, so it is not executed again by itself."
         )
-        if call.command.target.options.on_doubt == "fail":
+        if call.command.target.options.on_doubt in {"fail", "compensate"}:
             payload = encode_failure(error)
             self._deliver_later(run, Delivery(ev.ACTIVITY_FAILED, call.place, now_us(), call.attempts, payload, error))
         else:
@@ -74,6 +74,9 @@ class Calls(Turns):
         # a new generation only where a person chose "execute again": attempts, kernels and edits keep the key (A4)
         generation = str(run.number) if command.name in run.redo else "0"
         outlet = call.output or run.outlet
+        if run.undone:
+            undone = run.undone.get((ev.ACTIVITY_SCHEDULED, command.name, command.digest, call.occurrence))
+            generation += f"u{undone}" if undone else ""
         identity = "\0".join((run.instance, command.name, command.digest, str(call.occurrence), generation))
         if call.scope:
             identity += f"\0{call.scope}"
@@ -140,7 +143,7 @@ class Calls(Turns):
                 run.calls.pop(attempt.place, None)
             elif call is not None and run.status != "paused" and not (run.start and run.start.abandoned):
                 call.fresh = False  # it was interrupted, and the run has been resumed since
-                self._prepare(run, call)
+                self.execute(run, call)
             self._end_if_settled(run)
             return
         unseen = call.unshown + unseen
@@ -215,6 +218,9 @@ class Calls(Turns):
             run.calls.pop(delivery.place, None)
             self.record(run, [endings.recorded(delivery)])
             return
+        if undoing.is_undo(delivery.place):
+            undoing.outcome(self, run, delivery)
+            return
         if delivery.place in run.unwanted or run.ended is not None:
             run.calls.pop(delivery.place, None)
             meta = {"ok": delivery.kind == ev.ACTIVITY_COMPLETED}
@@ -257,9 +263,28 @@ class Calls(Turns):
                 run.pending.append(Delivery(ev.TIMER_FIRED, place, now))
                 self.make_ready(run)
             elif what == "retry" and place in run.calls:
-                self._prepare(run, run.calls[place])
+                self.execute(run, run.calls[place])
             elif what == "limit":
                 self._limit_reached(run, place)
+            elif what == "deadline":
+                limit = run.workflow.options.timeout
+                cancelling.request(self, run, reason=f"it took longer than its timeout of {limit:g} s", timeout=limit)
+            elif what == "grace":
+                cancelling.grace_is_over(self, run)
+            elif what == "settle" and run.ended is not None:
+                self.abandon_calls(run)
+                self._end_if_settled(run)
+
+    def abandon_calls(self, run: LiveRun) -> None:
+        """What is in flight has had its time: what it comes to is recorded as late (A3)."""
+        for attempt in self._flying(run):
+            self._dispatcher.cancel(attempt)
+            self._dispatcher.abandon(attempt)
+            row = Event(ev.ATTEMPT_ABANDONED, now_us(), attempt.place, attempt=attempt.number, meta={"reason": "undo"})
+            self.record(run, [row])
+        for place in run.calls:
+            self._timers.cancel((run.key, place, "retry"))
+        run.calls.clear()
 
     def _limit_reached(self, run: LiveRun, place: str) -> None:
         """A ``def`` attempt may have used up its time: it is abandoned, and its call goes on without it (A3)."""

@@ -1,4 +1,4 @@
-"""How runs end, pause and get lost: the rows for it, and what their waiters are told."""
+"""How runs pause, get stuck, get lost and are closed: the rows for it, and what their waiters are told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from romancy_nb.clock import now_us
 from romancy_nb.core import events as ev
 from romancy_nb.core.commands import Delivery
 from romancy_nb.core.events import Event
-from romancy_nb.errors import JournalError, RomancyError, RunHeldElsewhere, RunPaused, RunProblem, TerminalError
+from romancy_nb.errors import JournalError, RomancyError, RunHeldElsewhere, RunPaused, RunProblem
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.runtime.inbox import AttemptEnded, Finished
 
@@ -18,38 +18,27 @@ if TYPE_CHECKING:
     from romancy_nb.runtime.live import LiveRun
     from romancy_nb.runtime.state import State
 
-__all__ = ["InDoubt", "as_record", "closed", "disconnected", "end", "is_doubt", "lost", "output", "pause", "stick"]
+__all__ = [
+    "InDoubt",
+    "as_record",
+    "close",
+    "closed",
+    "disconnected",
+    "is_doubt",
+    "lost",
+    "output",
+    "pause",
+    "recorded",
+    "stick",
+]
 
 
 class InDoubt(RomancyError):
     """An activity was started and nobody recorded how it ended."""
 
 
-def end(engine: State, run: LiveRun) -> None:
-    """The run's code has ended and everything it issued has settled: journal how, and tell who waits."""
-    ended = run.ended
-    assert ended is not None
-    if run.replay_only:
-        _close(engine, run)
-        return
-    if ended.error is None:
-        row = Event(ev.RUN_COMPLETED, now_us(), payload=ended.payload)
-        run.status = "completed"
-        run.outcome = (ended.payload, None)
-    else:
-        on_failure = run.workflow.options.on_failure
-        slip = not ended.reported and not isinstance(ended.error, TerminalError)
-        if (slip and on_failure is None and run.attached) or (on_failure == "pause" and run.attached is not None):
-            pause(engine, run, "error", ended.error)
-            return
-        row = Event(ev.RUN_FAILED, now_us(), payload=run.error_payload)
-        run.status = "failed"
-        run.outcome = (None, ended.error)
-    engine.record(run, [row])
-    _close(engine, run)
-
-
-def _close(engine: State, run: LiveRun) -> None:
+def close(engine: State, run: LiveRun) -> None:
+    """The run is over: tell who waits what it came to, and let go of it."""
     run.finished = True
     payload, error = run.outcome or (None, None)
     waiters, run.waiters = run.waiters, []
@@ -84,7 +73,7 @@ def stick(engine: State, run: LiveRun, error: RomancyError) -> None:
     engine.record(run, [*run.opening, Event(ev.RUN_STUCK, now_us(), meta=meta)])
     run.opening = []
     run.status, run.outcome = "stuck", (None, error)
-    _close(engine, run)
+    close(engine, run)
 
 
 def lost(run: LiveRun) -> RunProblem:

@@ -338,10 +338,14 @@ class Engine(Notebooks):
         for attempt in in_flight:
             self._dispatcher.interrupt(attempt)
         for delivery in run.sent + run.pending:
-            if delivery.kind != ev.TIMER_FIRED and delivery.place not in run.noted:
+            if delivery.kind in ev.OUTCOMES and delivery.place not in run.noted:
                 self.record(run, [endings.recorded(delivery)])
         run.sent, run.pending = [], []
-        endings.pause(self, run, "interrupt", None)
+        if run.undo is not None:
+            stopped = f"The undo of instance {run.instance} was stopped. The same call, or resume(), goes on with it."
+            undoing.pause(self, run, "interrupt", RunPaused(stopped))
+        else:
+            endings.pause(self, run, "interrupt", None)
         self.tell_after_commit(run, item.waiter, self._paused(run, in_flight))
         self._commit()
 

@@ -13,7 +13,8 @@ from romancy_nb.payloads.payload import Payload
 if TYPE_CHECKING:
     from romancy_nb.core.activation import Execution
     from romancy_nb.core.ledger import Ledger
-    from romancy_nb.core.replay import Numbered, Pool
+    from romancy_nb.core.replay import Key, Numbered, Pool
+    from romancy_nb.core.saga import Plan
     from romancy_nb.definitions.workflow import Workflow
     from romancy_nb.runtime.hosts import Host
     from romancy_nb.runtime.inbox import Start, Waiter
@@ -101,6 +102,21 @@ class LiveRun:
     """Who waits for a notebook's call, by its place."""
     unsaved: list[Event] = field(default_factory=list)
     """Outcomes that could not be written yet (X5)."""
+
+    armed: bool = False
+    """It has made a call that can be undone."""
+    error: BaseException | None = None
+    """What ended its code, as it was raised here."""
+    cancelling: dict[str, Any] | None = None
+    """Somebody wants it cancelled: reason, by; whether its code knows is in ``cancelled``."""
+    cancelled: bool = False
+    undo: Plan | None = None
+    """It is being undone: nothing goes forward any more (U1)."""
+    undo_meta: dict[str, Any] = field(default_factory=dict)
+    undone: dict[Key, int] = field(default_factory=dict)
+    """How often equal calls were undone in earlier runs: they are other calls now (A4)."""
+    secrets: dict[str, Any] = field(default_factory=dict)
+    """Inputs of calls that are not journaled, by place: an undo may take them."""
 
     def put_back(self) -> None:
         """Deliveries that a put-down execution did not get to are pending again, in order."""

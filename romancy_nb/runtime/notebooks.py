@@ -177,7 +177,7 @@ class Notebooks(Activations):
             run.opening = []
         call.host, call.output = item.host, item.output
         run.calls[call.place] = call
-        self._prepare(run, call)
+        self.execute(run, call)
 
     def _deliver_later(self, run: LiveRun, delivery: Delivery) -> None:
         ledger = run.ledger

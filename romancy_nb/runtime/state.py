@@ -15,6 +15,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from romancy_nb.clock import monotonic
+from romancy_nb.core.commands import OpenCall
 from romancy_nb.core.events import Event
 from romancy_nb.journal.protocol import Journal, Row
 from romancy_nb.runtime import ownership
@@ -103,6 +104,10 @@ class State:
         """There is something for the run's code to see."""
         self._ready[run.key] = run
 
+    def set_timer(self, run: LiveRun, what: str, due: int) -> None:
+        """Look after *run* itself at *due* (µs): its "deadline", the "grace" of its clean-up, what has to "settle"."""
+        self._timers.set((run.key, "", what), due)
+
     def host(self) -> ThreadHost:
         return self._hosts[next(self._next_host) % len(self._hosts)]
 
@@ -121,6 +126,12 @@ class State:
         raise NotImplementedError
 
     def put_down(self, run: LiveRun) -> None:
+        raise NotImplementedError
+
+    def execute(self, run: LiveRun, call: OpenCall) -> None:
+        raise NotImplementedError
+
+    def abandon_calls(self, run: LiveRun) -> None:
         raise NotImplementedError
 
     def follow(self, start: Start) -> None:

@@ -1,0 +1,107 @@
+"""Cancelling a run: a request that is journaled, then delivered to the code, then undone (U3)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from romancy_nb.clock import now_us
+from romancy_nb.core import events as ev
+from romancy_nb.core.commands import Delivery
+from romancy_nb.core.events import Event
+from romancy_nb.core.replay import Numbered
+from romancy_nb.errors import RunHeldElsewhere, RunProblem
+from romancy_nb.journal.protocol import Head
+from romancy_nb.runtime import ownership, undoing
+
+if TYPE_CHECKING:
+    from romancy_nb.runtime.live import LiveRun
+    from romancy_nb.runtime.state import State
+
+__all__ = ["GRACE", "SETTLE", "cancel", "deliver", "grace_is_over", "requested"]
+
+log = logging.getLogger("romancy_nb")
+
+GRACE = 60.0
+"""Seconds that cancelled code has for cleaning up; then it is put down, and the undo begins."""
+SETTLE = 60.0
+"""Seconds that a run which is to be undone waits for what is still in flight (U1)."""
+
+
+def request(engine: State, run: LiveRun, **facts: Any) -> None:
+    """Journal that *run*, which is advanced here, is to be cancelled, and have its code told."""
+    if run.cancelling is not None or run.undo is not None:
+        return
+    run.cancelling = {key: value for key, value in facts.items() if value}
+    engine.record(run, [*run.opening, Event(ev.CANCEL_REQUESTED, now_us(), meta=run.cancelling)])
+    run.opening = []
+    deliver(engine, run)
+
+
+def deliver(engine: State, run: LiveRun) -> None:
+    """Hand a journaled request to the code."""
+    assert run.cancelling is not None
+    if run.ended is None:
+        run.pending.append(Delivery(ev.CANCEL_DELIVERED, "", now_us(), reason=str(run.cancelling.get("reason", ""))))
+        engine.make_ready(run)
+        engine.set_timer(run, "grace", now_us() + int(GRACE * 1_000_000))
+
+
+def requested(rows: Sequence[Numbered]) -> tuple[dict[str, Any] | None, bool]:
+    """Return what the run's history says of a cancellation, and whether its code has been told already."""
+    facts: dict[str, Any] | None = None
+    for _, event in rows:
+        if event.kind == ev.CANCEL_REQUESTED:
+            facts = dict(event.meta or {})
+        elif event.kind == ev.CANCEL_DELIVERED:
+            return facts or {}, True
+    return facts, False
+
+
+def grace_is_over(engine: State, run: LiveRun) -> None:
+    """The code did not come to an end: put it down and undo what it did."""
+    if run.undo is not None or run.cancelling is None:
+        return
+    log.warning(
+        "workflow %s (%s) was cancelled and has not come to an end within %g s: it is put down, and undone.",
+        run.workflow.name,
+        run.instance,
+        GRACE,
+    )
+    engine.abandon_calls(run)
+    undoing.begin(engine, run, "cancelled", **run.cancelling)
+
+
+def cancel(engine: State, instance: str, head: Head, facts: dict[str, Any]) -> Literal["asked", "resume", "undo"]:
+    """Cancel an instance, or say what the caller has to do for it: resume it, so that its code is told; or undo it at once.
+
+    Raises:
+        RunProblem: it has ended otherwise, or is being undone for another reason.
+        RunHeldElsewhere: another living process advances it.
+    """
+    live = engine.newest.get(instance)
+    if live is not None and not live.finished and not live.replay_only and live.status != "paused":
+        if live.undo is not None and live.undo_meta.get("why") != "cancelled":
+            raise _is_undone(instance)
+        request(engine, live, **facts)
+        return "asked"
+    if head.status == "cancelled":
+        return "asked"
+    if head.status == "compensating":
+        raise _is_undone(instance)
+    if head.status in {"completed", "failed", "compensated", "compensation_failed", "recurred"}:
+        raise RunProblem(
+            f"Instance {instance} has ended: it is {head.status}, so there is nothing to cancel. "
+            f"rn.instance({instance!r}).compensate() undoes what it did."
+        )
+    if head.status in {"running", "waiting"} and ownership.alive(head.owner, engine.other_engines()):
+        raise RunHeldElsewhere(
+            f"Instance {instance} is run by {ownership.describe(head.owner)}. Cancel it there; or stop that process, then "
+            "cancel it here."
+        )
+    return "undo" if head.status == "stuck" else "resume"
+
+
+def _is_undone(instance: str) -> RunProblem:
+    return RunProblem(f"Instance {instance} is being undone, and an undo cannot be cancelled. Its result tells how it ends.")
