@@ -255,7 +255,8 @@ def _settle_what_was_read() -> None:
     for outlet, since in sorted(_unsettled.items(), key=lambda item: item[1]):
         left = since + READ - monotonic()
         if left > 0:
-            return _settle_soon(left)
+            _settle_soon(left)
+            return
         with suppress(Exception):
             outlet.settle_now()
 
