@@ -16,10 +16,12 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from romancy_nb.definitions.activity import Activity, activity
+from romancy_nb.definitions.activity import Activity, Compensation, activity
 from romancy_nb.definitions.ambient import Context, context, use_launcher
+from romancy_nb.definitions.compensation import compensation
 from romancy_nb.definitions.helpers import gather, now, random, side_effect, sleep, uuid4
 from romancy_nb.definitions.options import RetryPolicy
+from romancy_nb.definitions.sagas import compensate_with, saga
 from romancy_nb.definitions.workflow import Workflow, workflow
 from romancy_nb.errors import ActivityError, TerminalError
 
@@ -35,12 +37,15 @@ __version__ = "0.1.0"
 __all__ = [
     "Activity",
     "ActivityError",
+    "Compensation",
     "Context",
     "Instance",
     "RetryPolicy",
     "TerminalError",
     "Workflow",
     "activity",
+    "compensate_with",
+    "compensation",
     "connect",
     "context",
     "disconnect",
@@ -54,6 +59,7 @@ __all__ = [
     "now",
     "random",
     "register_codec",
+    "saga",
     "side_effect",
     "sleep",
     "sql",

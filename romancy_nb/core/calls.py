@@ -13,7 +13,7 @@ from romancy_nb.core.tasks import Path, WorkflowFuture
 from romancy_nb.payloads.payload import Payload
 
 if TYPE_CHECKING:
-    from romancy_nb.core.activation import Execution
+    from romancy_nb.core.issuing import Issuing
 
 __all__ = ["OPEN_SAGAS", "ArmedUndo", "CallFuture"]
 
@@ -41,7 +41,7 @@ class CallFuture(WorkflowFuture):
         undone: a ``rn.saga`` block has undone it.
     """
 
-    def __init__(self, execution: Execution, place: str, owner: Path, command: ActivityCommand) -> None:
+    def __init__(self, execution: Issuing, place: str, owner: Path, command: ActivityCommand) -> None:
         WorkflowFuture.__init__(self, loop=execution.loop)
         self.execution = execution
         self.place = place

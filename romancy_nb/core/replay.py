@@ -131,8 +131,9 @@ def _note(call: Call, seq: int, event: Event) -> None:
     elif kind == ev.ATTEMPT_FAILED:
         call.attempts = max(call.attempts, event.attempt)
         call.failed = max(call.failed, event.attempt)
-        call.failures += 1
-        call.next_at = int((event.meta or {}).get("next_at", 0))
+        facts = event.meta or {}
+        call.failures += not facts.get("not_executed")  # a person said so
+        call.next_at = int(facts.get("next_at", 0))
     elif kind == ev.ATTEMPT_OUTPUT:
         call.outputs = [*(call.outputs or ()), (seq, event)]
     elif kind in {ev.CALL_CANCELLED, ev.TIMER_CANCELLED}:

@@ -11,7 +11,6 @@ for.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +20,7 @@ from romancy_nb.core.events import Event
 from romancy_nb.core.replay import UNDO, Call, Numbered, collect, without_void
 from romancy_nb.payloads.payload import Payload
 
-__all__ = ["Plan", "Step", "defaults_of", "is_undoing", "plan"]
+__all__ = ["Plan", "Step", "is_undoing", "plan"]
 
 
 @dataclass(slots=True)
@@ -36,9 +35,8 @@ class Step:
         doubtful: nobody knows whether the call had its effect.
         inputs: of the call; those of the undo are picked from them, unless *whole*.
         whole: *inputs* are the undo's own (``rn.compensate_with``).
-        takes: names of the call's inputs that the undo takes.
-        defaults: values that the call left out, as JSON by name.
-        result: what the call returned, where the undo takes it.
+        facts: how the undo is bound to the call, as the intent has it.
+        result: what the call returned.
         seq: of the call's intent.
         begun, status: how far the undo is: "pending", "completed", "failed", "skip", "done".
         attempts, failed, failures, next_at, first_at: as in an ``OpenCall``.
@@ -51,9 +49,7 @@ class Step:
     doubtful: bool = False
     inputs: Payload | None = None
     whole: bool = False
-    takes: tuple[str, ...] = ()
-    takes_result: bool = False
-    defaults: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
     result: Payload | None = None
     seq: int = 0
     begun: bool = False
@@ -172,9 +168,7 @@ def _step(call: Call, end: tuple[int, Payload | None] | None) -> Step | None:
         (False, end[0]) if end is not None else (True, call.seq),
         doubtful=end is None,
         inputs=intent.payload,
-        takes=tuple(undo.get("with", ())),
-        takes_result=bool(undo.get("result")),
-        defaults=str(undo.get("defaults", "")),
+        facts=undo,
         result=end[1] if end is not None else None,
         seq=call.seq,
     )
@@ -215,7 +209,7 @@ def _note_progress(found: Plan, rows: Iterable[Numbered]) -> None:
             step.failures += 1
         elif kind == ev.COMPENSATION_COMPLETED or (kind == ev.OUTCOME_RECORDED and _ok(event)):
             step.status = "completed"
-        elif kind == ev.COMPENSATION_FAILED or kind == ev.OUTCOME_RECORDED:
+        elif kind in {ev.COMPENSATION_FAILED, ev.OUTCOME_RECORDED}:
             step.status, step.error = "failed", event.payload
             step.attempts = step.failed = max(step.attempts, event.attempt)
         elif kind == ev.COMPENSATION_RESOLVED:
@@ -224,9 +218,3 @@ def _note_progress(found: Plan, rows: Iterable[Numbered]) -> None:
                 step.status, step.failures, step.next_at, step.first_at = "pending", 0, 0, event.at
             else:
                 step.status = action
-
-
-def defaults_of(step: Step) -> dict[str, Payload]:
-    """Return the values that the call left out, encoded, by name."""
-    values: dict[str, Any] = json.loads(step.defaults) if step.defaults else {}
-    return {name: Payload(json.dumps(value)) for name, value in values.items()}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
+from collections.abc import Mapping
 from inspect import Parameter
 from typing import Any, Literal
 
 from romancy_nb.definitions.signature import Signature
 from romancy_nb.errors import DefinitionError
 from romancy_nb.payloads.codec import ANY
-from romancy_nb.payloads.fields import encode_fields
+from romancy_nb.payloads.fields import encode_fields, pick_fields
+from romancy_nb.payloads.payload import NULL, Payload
 
-__all__ = ["Undo"]
+__all__ = ["Undo", "undo_inputs"]
 
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _RESULT = "result"
@@ -77,6 +80,24 @@ class Undo:
 
     def _refuse(self, signature: Signature, why: str) -> DefinitionError:
         return DefinitionError(f"{self.compensation.signature.text} cannot undo {signature.text}: it {why}.")
+
+
+def undo_inputs(inputs: Payload, facts: Mapping[str, Any], result: Payload | None) -> Payload:
+    """Return the inputs of an undo.
+
+    Args:
+        inputs: of the call that it undoes.
+        facts: what that call's intent journals of the undo (``Undo.facts``).
+        result: of the call; None: there is none.
+
+    >>> undo_inputs(Payload('{"item":"lamp"}'), {"with": ["item"], "result": True}, Payload('"R-1"')).text
+    '{"item":"lamp","result":"R-1"}'
+    """
+    left_out: dict[str, Any] = json.loads(facts.get("defaults") or "{}")
+    more = {name: Payload(json.dumps(value)) for name, value in left_out.items()}
+    if facts.get("result"):
+        more[_RESULT] = result if result is not None else NULL
+    return pick_fields(inputs, facts.get("with", ()), more)
 
 
 def _admits_none(annotation: Any) -> bool:

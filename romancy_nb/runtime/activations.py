@@ -123,7 +123,7 @@ class Activations(Calls):
 
     def _record_meanwhile(self, run: LiveRun, delivery: Delivery) -> None:
         """The code is busy: journal the outcome that waits for it, so that a crash does not lose it (S1)."""
-        if delivery.kind != ev.TIMER_FIRED and delivery.place not in run.noted:
+        if delivery.kind in ev.OUTCOMES and delivery.place not in run.noted:
             run.noted.add(delivery.place)
             self.record(run, [endings.recorded(delivery)])
 

@@ -104,4 +104,6 @@ def cancel(engine: State, instance: str, head: Head, facts: dict[str, Any]) -> L
 
 
 def _is_undone(instance: str) -> RunProblem:
-    return RunProblem(f"Instance {instance} is being undone, and an undo cannot be cancelled. Its result tells how it ends.")
+    return RunProblem(
+        f"Instance {instance} is being undone, and an undo cannot be cancelled. Its result tells how it ends."
+    )

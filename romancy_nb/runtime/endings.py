@@ -56,7 +56,10 @@ def pause(engine: State, run: LiveRun, reason: str, error: BaseException | None)
     payload = run.error_payload if error is not None and run.ended is not None else None
     if error is not None and payload is None:
         payload = encode_failure(error)
-    engine.record(run, [*run.opening, Event(ev.RUN_PAUSED, now_us(), payload=payload, meta={"reason": reason})])
+    meta: dict[str, object] = {"reason": reason}
+    if run.ended is not None and run.ended.reported:
+        meta["reported"] = True
+    engine.record(run, [*run.opening, Event(ev.RUN_PAUSED, now_us(), payload=payload, meta=meta)])
     run.opening = []
     engine.put_down(run)
     run.status, run.host, run.ended = "paused", None, None

@@ -23,9 +23,9 @@ from typing import Any
 
 from romancy_nb.clock import monotonic, now_us
 from romancy_nb.core import events as ev
-from romancy_nb.errors import JournalBusy, JournalError, RomancyError
+from romancy_nb.errors import JournalBusy, JournalError, RomancyError, RunPaused
 from romancy_nb.journal.protocol import Journal
-from romancy_nb.runtime import endings
+from romancy_nb.runtime import endings, undoing
 from romancy_nb.runtime.activations import SLOW
 from romancy_nb.runtime.dispatcher import Attempt
 from romancy_nb.runtime.inbox import (

@@ -244,6 +244,68 @@ class Instance(Generic[T]):
         resume(self._engine, self.id)
         return self
 
+    def cancel(self, reason: str = "") -> Instance[T]:
+        """Cancel the instance, and return self: a journaled request, which its code gets as CancelledError where it waits.
+
+        The code may clean up and call activities for that; then what it did is undone, and the instance is `cancelled`.
+        Cancelling it again does nothing more.
+
+        Args:
+            reason: kept in the journal and told to whoever asks for the result.
+
+        Raises:
+            RunProblem: it has ended otherwise, or is being undone; the message says what can be done.
+            RunHeldElsewhere: another living process runs it.
+
+        Example:
+            >>> order.cancel("the customer called").result()  # doctest: +SKIP
+        """
+        from romancy_nb.runtime import deciding
+
+        deciding.cancel(self._engine, self.id, reason)
+        return self
+
+    def compensate(self, step: int | str | None = None, action: str = "retry", note: str = "") -> Instance[T]:
+        """Undo what the instance did, or decide about an undo that gave up; goes on in the background. Returns self.
+
+        Args:
+            step: of the undo that gave up: number, place or name of the call or of its compensation. None: the one there is;
+                for an instance that is not being undone, everything that it did.
+            action: "retry" the compensation; "skip" it, its effect stands; "done", a person has undone it.
+            note: why; kept with the name of who decided.
+
+        Raises:
+            RunProblem: it runs, or has been undone.
+
+        Example:
+            >>> trip.compensate("cancel_hotel", "done", note="by telephone").status  # doctest: +SKIP
+            'compensated'
+        """
+        from romancy_nb.runtime import deciding
+
+        deciding.compensate(self._engine, self.id, step, action, note)
+        return self
+
+    def resolve(self, step: int | str | None, outcome: str, result: object = None, note: str = "") -> Instance[T]:
+        """Say what became of a call in doubt (``at_most_once``, started, and nobody knows how it ended). Returns self.
+
+        Args:
+            step: number, place or name of the call; None: the only one.
+            outcome: "executed", and its *result* counts; "not_executed": it is executed when the run goes on; "failed":
+                the workflow gets *result*, an exception or a text.
+            note: why; kept with the name of who decided.
+
+        Raises:
+            RunProblem: no such call is in doubt.
+
+        Example:
+            >>> order.resolve("charge", "executed", "ch-77").resume().result()  # doctest: +SKIP
+        """
+        from romancy_nb.runtime import deciding
+
+        deciding.resolve(self._engine, self.id, step, outcome, result, note)
+        return self
+
     def _answer(self, query: str) -> Answer:
         def ask(engine: Engine) -> Any:
             return engine.journal.query(query, [self.id, status_of(engine, self.id)[1]])
@@ -306,7 +368,7 @@ def status_of(engine: Engine, instance: str) -> tuple[str, int]:
     if live is not None and not live.replay_only:
         if live.status == "running" and live.timers and not live.calls and not live.pending and not live.busy:
             return "waiting", live.number
-        return live.status, live.number
+        return ("compensating" if live.undo is not None and live.status == "paused" else live.status), live.number
     head = head_of(engine, instance)
     if head.workflow == NOTEBOOK:
         return "waiting", head.number

@@ -207,11 +207,14 @@ def _line_for(action: Action, head: Head | None, start: Start, instance: str, ol
         return f"Resumed the run that was {what} {when} {who}. What is recorded is not executed again. {anew}"
     if action is Action.RETRY:
         return f"Resumed the run that failed {when} {who}: the failed activity is executed again. {anew}"
+    if action is Action.RESUME_UNDO:
+        return f"The undo of the run that failed goes on where it was {when} {who}. Nothing goes forward."
     if action is Action.NEW_RUN:
         if start.forgot:
             return f"Run {head.number + 1} {who}. What was recorded was forgotten, so everything is executed."
         why = f": {cause}" if cause else ""
-        return f"Run {head.number + 1} {who}{why}. Unchanged results of {when} are reused, the rest is executed. {anew}"
+        undone = " What the last run did was undone." if head.status == "compensated" else ""
+        return f"Run {head.number + 1} {who}{why}.{undone} Unchanged results of {when} are reused, the rest is executed. {anew}"
     owner = ownership.describe(head.owner)
     if action is Action.ATTACH_OLD_CODE:
         return (

@@ -92,6 +92,10 @@ class State:
         """Engines of this process that are alive besides this one."""
         return frozenset(e.nonce for e in ENGINES if e is not self and not e.stopped)
 
+    def add_rows(self, rows: list[Row]) -> None:
+        """Write *rows* with this turn: of runs that nobody advances."""
+        self._rows += rows
+
     def after_commit(self, act: Any) -> None:
         """Have *act* called (or an attempt dispatched) once this turn's rows are durable."""
         self._after.append(act)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from romancy_nb.clock import now_us
 from romancy_nb.core import events as ev
+from romancy_nb.core import saga
 from romancy_nb.core.events import Event
-from romancy_nb.core.replay import Numbered, Pool
+from romancy_nb.core.replay import Key, Numbered, Pool
 from romancy_nb.core.transitions import ACTIVE, Action, Owner, decide, retry_point
 from romancy_nb.errors import HistoryMismatch, RunStuck, WrongArguments
 from romancy_nb.journal.protocol import Head
 from romancy_nb.payloads.failures import decode_failure
-from romancy_nb.runtime import endings, ownership, starts
+from romancy_nb.runtime import cancelling, endings, ownership, starts, undoing
 from romancy_nb.runtime.inbox import Finished, Found, Start
 from romancy_nb.runtime.live import Build, LiveRun
 
@@ -64,6 +65,8 @@ class TakeUp:
             self._resume(start, head, action)
         elif action is Action.RETRY:
             self._retry(start, head)
+        elif action is Action.RESUME_UNDO:
+            self._resume_undo(start, head)
         elif action is Action.NEW_RUN:
             self._new_run(start, instance, head, "edited" if head.code != start.code else "again", action)
         elif action in {Action.ATTACH, Action.ATTACH_OLD_CODE, Action.ATTACH_UNDO, Action.FOLLOW_NEWEST}:
@@ -72,7 +75,8 @@ class TakeUp:
             start.follows = head.instance
             self._engine.follow(start)
         else:
-            start.waiter.tell(Finished(error=starts.refusal(action, head)))
+            end = self.outcome(head.run)
+            start.waiter.tell(end if end is not None else Finished(error=starts.refusal(action, head)))
 
     # -- finding ----------------------------------------------------------
 
@@ -132,6 +136,7 @@ class TakeUp:
         earlier: Event | None = None
         number = 1
         redo: frozenset[str] = frozenset()
+        undone: dict[Key, int] = {}
         if head is not None:
             histories = [(h.run, self._load(h.run)) for h in reversed(engine.journal.runs(instance))]
             earlier, number = histories[-1][1][0][1], head.number + 1
@@ -139,6 +144,7 @@ class TakeUp:
             kept = [each for each in histories if not starts.is_forgotten(each[1])]
             start.forgot = not kept
             pool = Pool([(key, [(s, e) for s, e in rows if e.name not in redo]) for key, rows in kept])
+            undone = pool.undone
             old_reads = dict((histories[0][1][0][1].meta or {}).get("reads", {}))
         else:
             old_reads = None
@@ -150,7 +156,7 @@ class TakeUp:
         run = self._live(start, starts.new_run_key(now), instance, number)
         run.opening = [event]
         run.build = Build([(1, event)], pool)
-        run.redo = redo
+        run.redo, run.undone = redo, undone
         self._admit(start, run, action, head, old_reads)
 
     def _replay(self, start: Start, head: Head) -> None:
@@ -171,6 +177,8 @@ class TakeUp:
         rows = self._load(head.run)
         if self._forgotten(start, head, rows):
             return
+        if void_from is None and head.status == "paused" and (rows[-1][1].meta or {}).get("reported"):
+            void_from = retry_point(rows)
         now = now_us()
         run = self._live(start, head.run, head.instance, head.number, head)
         run.epoch = head.epoch + 1
@@ -181,9 +189,31 @@ class TakeUp:
             run.retrying = not doubt  # what may have happened once is not tried again (A1)
         resumed = Event(ev.RUN_RESUMED, now, meta=meta)
         run.opening = [resumed]
-        run.build = Build([*rows, (run.next_seq, resumed)], self._earlier(run, rows[0][1]))
+        earlier = self._earlier(run, rows[0][1])
+        run.build = Build([*rows, (run.next_seq, resumed)], earlier)
         run.redo = frozenset((rows[0][1].meta or {}).get("redo", ()))
+        run.undone = earlier.undone if earlier is not None else {}
+        run.cancelling, delivered = cancelling.requested(rows)
         self._admit(start, run, action, head)
+        if run.cancelling is not None and not delivered:
+            cancelling.deliver(self._engine, run)
+
+    def _resume_undo(self, start: Start, head: Head) -> None:
+        """A half-done undo goes on; nothing goes forward any more (U1)."""
+        rows = self._load(head.run)
+        run = self._live(start, head.run, head.instance, head.number, head)
+        self.take_up_undo(run, rows)
+        self._admit(start, run, Action.RESUME_UNDO, head)
+        undoing.go_on(self._engine, run)
+
+    def take_up_undo(self, run: LiveRun, rows: list[Numbered]) -> None:
+        """Make *run* one that is being undone, by this process from here on."""
+        decided = next(event for _, event in rows if event.kind == ev.RUN_COMPENSATING)
+        run.epoch += 1
+        run.status, run.undo, run.undo_meta = "compensating", saga.plan(rows), dict(decided.meta or {})
+        run.error_payload = decided.payload
+        meta = {"owner": self._engine.token, "epoch": run.epoch}
+        self._engine.record(run, [Event(ev.RUN_COMPENSATING, now_us(), meta=meta)])
 
     def _retry(self, start: Start, head: Head) -> None:
         rows = self._load(head.run)
@@ -293,6 +323,11 @@ class TakeUp:
         run.started = head.started if head is not None else now_us()
         run.host = start.host if start.host is not None else engine.host()
         engine.admit(run)
+        limit = run.workflow.options.timeout
+        if limit is not None and not run.replay_only and run.undo is None:
+            new = run.opening and run.opening[0].kind == ev.RUN_STARTED
+            begun = now_us() if new or head is None else head.started
+            engine.set_timer(run, "deadline", begun + int(limit * 1_000_000))
         self._tell(start, run, action, head, old_reads)
 
     def _tell(
@@ -313,7 +348,9 @@ class TakeUp:
                 return Finished(event.payload)
             if event.kind == ev.RUN_FAILED and event.payload is not None:
                 return Finished(error=decode_failure(event.payload))
-            if event.kind in {ev.RUN_RESUMED, ev.RUN_STARTED}:
+            if event.kind in ev.RUN_ENDS:
+                return Finished(error=undoing.verdict(rows[0][1].call, event, saga.plan(rows)))
+            if event.kind in {ev.RUN_RESUMED, ev.RUN_STARTED, ev.RUN_COMPENSATING}:
                 return None
         return None
 

@@ -108,7 +108,7 @@ class Turns(State):
     def _fail_run(self, run: LiveRun, rows: list[Row], error: RomancyError) -> None:
         """What the turn had to say of *run* could not be written: it is put down, and its outcomes are kept in memory."""
         outcomes = [event for row in rows if (event := endings.as_record(row.event)) is not None]
-        waiting = [d for d in [*run.sent, *run.pending] if d.kind != ev.TIMER_FIRED and d.place not in run.noted]
+        waiting = [d for d in [*run.sent, *run.pending] if d.kind in ev.OUTCOMES and d.place not in run.noted]
         outcomes += [endings.recorded(delivery) for delivery in waiting]
         run.sent, run.pending = [], []
         run.trouble = error

@@ -16,9 +16,9 @@ from romancy_nb.core.events import Event
 from romancy_nb.core.replay import UNDO, Numbered
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.fingerprint import fingerprint
+from romancy_nb.definitions.undo import undo_inputs
 from romancy_nb.errors import CompensationFailed, RunCancelled, RunPaused, RunTimedOut
 from romancy_nb.payloads.failures import decode_failure
-from romancy_nb.payloads.fields import pick_fields
 from romancy_nb.payloads.payload import Payload
 from romancy_nb.runtime import endings
 from romancy_nb.runtime.inbox import Finished
@@ -46,7 +46,8 @@ def begin(engine: State, run: LiveRun, why: str, **facts: Any) -> None:
     if not run.undo.steps:
         _finish(engine, run)
         return
-    engine.record(run, [Event(ev.RUN_COMPENSATING, now_us(), payload=run.error_payload, meta=run.undo_meta)])
+    meta = {**run.undo_meta, "owner": engine.token, "epoch": run.epoch}
+    engine.record(run, [Event(ev.RUN_COMPENSATING, now_us(), payload=run.error_payload, meta=meta)])
     run.status = "compensating"
     go_on(engine, run)
 
@@ -66,16 +67,15 @@ def go_on(engine: State, run: LiveRun) -> None:
         )
         pause(engine, run, "missing", RunPaused(message))
         return
-    inputs = _inputs(step)
+    assert step.inputs is not None
+    inputs = step.inputs if step.whole else undo_inputs(step.inputs, step.facts, step.result)
     code = fingerprint(target.function).digest
     fresh = not step.begun
     if fresh:
         step.begun, step.first_at = True, now_us()
         scheduled = Event(ev.COMPENSATION_SCHEDULED, step.first_at, step.place, step.name, code=code, payload=inputs)
         engine.record(run, [scheduled])
-    command = ActivityCommand(
-        step.name, "", inputs, lambda: code, target, "never", extra=run.secrets.get(step.of)
-    )
+    command = ActivityCommand(step.name, "", inputs, lambda: code, target, "never", extra=run.secrets.get(step.of))
     call = OpenCall(
         step.place,
         command,
@@ -89,17 +89,6 @@ def go_on(engine: State, run: LiveRun) -> None:
     )
     run.calls[call.place] = call
     engine.execute(run, call)
-
-
-def _inputs(step: saga.Step) -> Payload:
-    """The undo's own inputs: picked from those of the call, by name (U2)."""
-    assert step.inputs is not None
-    if step.whole:
-        return step.inputs
-    more = saga.defaults_of(step)
-    if step.takes_result:
-        more["result"] = step.result if step.result is not None else Payload("null")
-    return pick_fields(step.inputs, step.takes, more)
 
 
 def outcome(engine: State, run: LiveRun, delivery: Delivery) -> None:
@@ -158,9 +147,7 @@ def _finish(engine: State, run: LiveRun) -> None:
     endings.close(engine, run)
 
 
-def verdict(
-    instance: str, end: Event, plan: saga.Plan, live: BaseException | None = None
-) -> BaseException:
+def verdict(instance: str, end: Event, plan: saga.Plan, live: BaseException | None = None) -> BaseException:
     """Return what those are told who wait for a run that ended in this way.
 
     Args:
@@ -214,7 +201,7 @@ def _gave_up(instance: str, step: saga.Step | None, payload: Payload | None, pla
     seq = step.seq if step is not None else 0
     error = CompensationFailed(
         f"Compensation {name} (for {of}) of instance {instance} failed for good: {type(cause).__name__}: {cause}.{more} A "
-        f"person decides: rn.instance({instance!r}).compensate({seq}, \"retry\"), or \"skip\" (leave the effect), or \"done\" "
+        f'person decides: rn.instance({instance!r}).compensate({seq}, "retry"), or "skip" (leave the effect), or "done" '
         "(undone by hand); a note=... is kept."
     )
     error.__cause__ = cause

@@ -1,0 +1,261 @@
+"""What a person decides about an instance: cancel it, undo it, go on with an undo that gave up, settle a doubt."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+from romancy_nb.clock import now_us
+from romancy_nb.core import events as ev
+from romancy_nb.core import saga
+from romancy_nb.core.events import Event
+from romancy_nb.core.replay import Call, Numbered, collect, without_void
+from romancy_nb.core.transitions import ACTIVE
+from romancy_nb.definitions import registry
+from romancy_nb.definitions.options import WorkflowOptions
+from romancy_nb.errors import ActivityError, RunHeldElsewhere, RunProblem, WrongArguments
+from romancy_nb.journal.protocol import Head, Row
+from romancy_nb.payloads.codec import encode
+from romancy_nb.payloads.failures import encode_failure
+from romancy_nb.payloads.payload import Payload
+from romancy_nb.runtime import cancelling, ownership, undoing
+from romancy_nb.runtime.instance import head_of
+from romancy_nb.runtime.live import LiveRun
+from romancy_nb.runtime.takeup import TakeUp
+
+if TYPE_CHECKING:
+    from romancy_nb.runtime.engine import Engine
+
+__all__ = ["cancel", "compensate", "resolve"]
+
+T = TypeVar("T")
+
+Step = int | str | None
+UndoAction = Literal["retry", "skip", "done"]
+Doubt = Literal["executed", "not_executed", "failed"]
+
+
+def cancel(engine: Engine, instance: str, reason: str) -> None:
+    """Cancel an instance. See ``Instance.cancel``."""
+    facts = {"reason": reason, "by": _who()}
+    todo, name, code = _decide(engine, lambda engine: _cancel(engine, instance, facts))
+    if todo == "asked":
+        return
+    workflow = registry.find("workflow", name)
+    if todo == "resume" and workflow is not None and workflow.fingerprint().digest == code:
+        from romancy_nb.runtime.launch import resume
+
+        resume(engine, instance)
+        return
+    # its code is not here, or is not what it was: nothing of it is run, and what it did is undone
+    _decide(engine, lambda engine: _undo(engine, instance, "cancelled", facts))
+
+
+def compensate(engine: Engine, instance: str, step: Step, action: str, note: str) -> None:
+    """Undo an instance, or decide about an undo that gave up. See ``Instance.compensate``."""
+    if action not in {"retry", "skip", "done"}:
+        raise WrongArguments(f'compensate(action={action!r}): it takes "retry", "skip" or "done".')
+    _decide(engine, lambda engine: _compensate(engine, instance, step, cast(UndoAction, action), note))
+
+
+def resolve(engine: Engine, instance: str, step: Step, outcome: str, result: Any, note: str) -> None:
+    """Settle a doubt. See ``Instance.resolve``."""
+    if outcome not in {"executed", "not_executed", "failed"}:
+        raise WrongArguments(f'resolve(outcome={outcome!r}): it takes "executed", "not_executed" or "failed".')
+    _decide(engine, lambda engine: _resolve(engine, instance, step, cast(Doubt, outcome), result, note))
+
+
+def _decide(engine: Engine, work: Callable[[Engine], T]) -> T:
+    """Do *work* on the engine's thread; what it decides is journaled before this returns."""
+
+    def durably(engine: Engine) -> T:
+        value = work(engine)
+        engine.commit_now()
+        return value
+
+    value: T = engine.ask(durably)
+    return value
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container without a name for its user
+        return ""
+
+
+# -- on the engine's thread ----------------------------------------------------------
+
+
+def _cancel(engine: Engine, instance: str, facts: dict[str, Any]) -> tuple[str, str, str]:
+    head = head_of(engine, instance)
+    todo = cancelling.cancel(engine, instance, head, facts)
+    if todo == "resume":
+        _append(engine, head, [Event(ev.CANCEL_REQUESTED, now_us(), meta=facts)])
+    return todo, head.workflow, head.code
+
+
+def _undo(engine: Engine, instance: str, why: str, facts: dict[str, Any]) -> None:
+    """Undo what a run did that nobody advances, without any of its code."""
+    run, rows = _take(engine, instance)
+    if saga.is_undoing(rows):
+        TakeUp(engine).take_up_undo(run, rows)
+        undoing.go_on(engine, run)
+        return
+    undoing.begin(engine, run, why, **facts)
+
+
+def _compensate(engine: Engine, instance: str, step: Step, action: UndoAction, note: str) -> None:
+    head = head_of(engine, instance)
+    live = engine.newest.get(instance)
+    if head.status in {"running", "waiting"} and _is_advanced(engine, head, live):
+        raise RunProblem(
+            f"Instance {instance} is {head.status}. To undo it, cancel it: rn.instance({instance!r}).cancel()."
+        )
+    if head.status == "compensating" and _is_advanced(engine, head, live):
+        raise RunProblem(f"Instance {instance} is being undone already. Its result tells how it ends.")
+    if head.status not in {"compensation_failed", "compensating"}:
+        if step is not None:
+            raise RunProblem(
+                f"Instance {instance} is {head.status}: no undo of it has given up. compensate() without a step undoes all "
+                "that it did."
+            )
+        if head.status in {"compensated", "cancelled"}:
+            raise RunProblem(f"Instance {instance} is {head.status}: it has been undone.")
+        _undo(engine, instance, "asked", {"reason": note, "by": _who()})
+        return
+    rows = _load(engine, head)
+    plan = saga.plan(rows)
+    found = _undo_step(plan, rows, step) if step is not None else plan.next()
+    if head.status == "compensation_failed" and (found is None or found.status != "failed"):
+        raise RunProblem(f'Instance {instance} has no undo {step!r} that gave up. See rn.sql("from compensations").')
+    run, rows = _take(engine, instance)
+    if found is not None and found.status == "failed":
+        meta = {key: value for key, value in {"action": action, "note": note, "by": _who()}.items() if value}
+        resolved = Event(ev.COMPENSATION_RESOLVED, now_us(), found.place, meta=meta)
+        engine.record(run, [resolved])
+        rows = [*rows, (run.next_seq - 1, resolved)]
+    TakeUp(engine).take_up_undo(run, rows)
+    undoing.go_on(engine, run)
+
+
+def _undo_step(plan: saga.Plan, rows: Sequence[Numbered], step: int | str) -> saga.Step | None:
+    """Find an undo by the number of the call or its own, by either place, or by either name."""
+    if isinstance(step, int):
+        place = next((event.call for seq, event in rows if seq == step), "")
+        return plan.find(place)
+    named = [each for each in plan.steps if step in {each.name, each.of_name}]
+    return plan.find(step) or next((each for each in named if each.status == "failed"), None)
+
+
+def _resolve(engine: Engine, instance: str, step: Step, outcome: Doubt, result: Any, note: str) -> None:
+    head = head_of(engine, instance)
+    if _is_advanced(engine, head, engine.newest.get(instance)):
+        raise RunProblem(f"Instance {instance} is {head.status}: nothing in it waits for an answer.")
+    rows = _load(engine, head)
+    call = _doubtful(rows, step)
+    if call is None:
+        raise RunProblem(
+            f"Instance {instance} is {head.status}, and no call {'' if step is None else repr(step) + ' '}of it is in doubt. "
+            "`.steps()` shows its calls."
+        )
+    name, at = call.intent.name, now_us()
+    meta: dict[str, Any] = {key: value for key, value in {"note": note, "by": _who()}.items() if value}
+    payload: Payload | None
+    if outcome == "executed":
+        target = registry.find("activity", name)
+        what = f"the result given for activity {name}"
+        payload = target.signature.encode_result(result, what) if target is not None else encode(result, what=what)
+        row = Event(
+            ev.OUTCOME_RECORDED, at, call.intent.call, attempt=call.attempts, payload=payload, meta={"ok": True, **meta}
+        )
+    elif outcome == "failed":
+        error = (
+            result
+            if isinstance(result, BaseException)
+            else ActivityError(str(result or "a person says that it failed"))
+        )
+        payload = encode_failure(error)
+        row = Event(
+            ev.OUTCOME_RECORDED,
+            at,
+            call.intent.call,
+            attempt=call.attempts,
+            payload=payload,
+            meta={"ok": False, **meta},
+        )
+    else:
+        meta |= {"next_at": at, "not_executed": True}
+        row = Event(ev.ATTEMPT_FAILED, at, call.intent.call, attempt=max(1, call.attempts), meta=meta)
+    _append(engine, head, [row])
+
+
+def _doubtful(rows: Sequence[Numbered], step: Step) -> Call | None:
+    calls, _ = collect(without_void(rows))
+    found = [
+        call
+        for call in calls.values()
+        if call.intent.kind == ev.ACTIVITY_SCHEDULED
+        and call.outcome is None
+        and call.waiting is None
+        and call.attempts > call.failed
+        and not call.cancelled
+    ]
+    if step is None:
+        return found[0] if len(found) == 1 else None
+    return next((call for call in found if step in {call.seq, call.intent.call, call.intent.name}), None)
+
+
+def _is_advanced(engine: Engine, head: Head, live: LiveRun | None) -> bool:
+    """Does this process, or another living one, advance the run just now?"""
+    if live is not None and not live.finished and live.status != "paused":
+        return True
+    return head.status in ACTIVE and ownership.alive(head.owner, engine.other_engines())
+
+
+def _load(engine: Engine, head: Head) -> list[Numbered]:
+    return [(row.seq, row.event) for row in engine.journal.load(head.run)]
+
+
+def _append(engine: Engine, head: Head, events: list[Event]) -> None:
+    """Add rows to a run that nobody advances."""
+    live = engine.newest.get(head.instance)
+    if live is not None and live.key == head.run and not live.finished:
+        engine.record(live, events)
+    else:
+        engine.add_rows([Row(head.run, number, event) for number, event in enumerate(events, head.last_seq + 1)])
+    engine.commit_now()
+
+
+class _Workflow:
+    """Stands for a workflow that is not defined here: an undo needs no more of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.options = WorkflowOptions()
+
+
+def _take(engine: Engine, instance: str) -> tuple[LiveRun, list[Numbered]]:
+    """Take a run up that nobody advances, for its undo alone.
+
+    Raises:
+        RunHeldElsewhere: somebody does.
+    """
+    head = head_of(engine, instance)
+    live = engine.newest.get(instance)
+    if _is_advanced(engine, head, live):
+        raise RunHeldElsewhere(f"Instance {instance} is run by {ownership.describe(head.owner)}.")
+    if live is not None:
+        engine.put_down(live)
+        engine.forget(live)
+    workflow = registry.find("workflow", head.workflow) or _Workflow(head.workflow)
+    run = LiveRun(head.run, instance, head.number, cast(Any, workflow), head.digest, head.code, lambda: None)
+    run.next_seq, run.epoch, run.started = head.last_seq + 1, head.epoch + 1, head.started
+    run.host = engine.host()
+    engine.live[run.key] = engine.newest[instance] = run
+    rows = _load(engine, head)
+    last = rows[-1][1]
+    if last.kind in {ev.RUN_FAILED, ev.RUN_PAUSED}:
+        run.error_payload = last.payload
+    return run, rows
