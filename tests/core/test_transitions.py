@@ -30,8 +30,8 @@ completed            no      REPLAY            REPLAY            REPLAY
 completed            yes     NEW_RUN           NEW_RUN           NEW_RUN
 failed               no      RETRY             RETRY             RETRY
 failed               yes     NEW_RUN           NEW_RUN           NEW_RUN
-compensating         no      ATTACH_UNDO       ATTACH_UNDO       ATTACH_UNDO
-compensating         yes     ATTACH_UNDO       ATTACH_UNDO       ATTACH_UNDO
+compensating         no      ATTACH_UNDO       ATTACH_UNDO       RESUME_UNDO
+compensating         yes     ATTACH_UNDO       ATTACH_UNDO       RESUME_UNDO
 compensated          no      NEW_RUN           NEW_RUN           NEW_RUN
 compensated          yes     NEW_RUN           NEW_RUN           NEW_RUN
 compensation_failed  no      REFUSE_UNDO_FAILED REFUSE_UNDO_FAILED REFUSE_UNDO_FAILED
