@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from romancy_nb.core import events as ev
-from romancy_nb.core.replay import Numbered
+from romancy_nb.core.replay import UNDO, Numbered
 
 __all__ = ["LAWS", "check_history"]
 
@@ -24,15 +24,20 @@ _OF_CALLS = frozenset(
         ev.LATE_OUTCOME,
         ev.CALL_CANCELLED,
         ev.TIMER_CANCELLED,
+        ev.COMPENSATION_COMPLETED,
+        ev.COMPENSATION_FAILED,
+        ev.COMPENSATION_RESOLVED,
     }
 )
 _KIND_OF = {
     ev.ACTIVITY_COMPLETED: ev.ACTIVITY_SCHEDULED,
     ev.ACTIVITY_FAILED: ev.ACTIVITY_SCHEDULED,
-    ev.ATTEMPT_OUTPUT: ev.ACTIVITY_SCHEDULED,
     ev.CALL_CANCELLED: ev.ACTIVITY_SCHEDULED,
     ev.TIMER_FIRED: ev.TIMER_STARTED,
     ev.TIMER_CANCELLED: ev.TIMER_STARTED,
+    ev.COMPENSATION_COMPLETED: ev.COMPENSATION_SCHEDULED,
+    ev.COMPENSATION_FAILED: ev.COMPENSATION_SCHEDULED,
+    ev.COMPENSATION_RESOLVED: ev.COMPENSATION_SCHEDULED,
 }
 
 
@@ -48,7 +53,7 @@ def i1_outcomes_have_intents(rows: Sequence[Numbered]) -> None:
     """Every outcome, attempt and cancellation belongs to an earlier intent of its kind."""
     intents: dict[str, str] = {}
     for seq, event in rows:
-        if event.kind in ev.INTENTS:
+        if event.kind in ev.INTENTS or event.kind == ev.COMPENSATION_SCHEDULED:
             intents[event.call] = event.kind
         elif event.kind in _OF_CALLS:
             assert event.call in intents, f"I1: row {seq} ({event.kind}) belongs to no earlier intent ({event.call})"
@@ -76,7 +81,7 @@ def i3_nothing_after_the_end(rows: Sequence[Numbered]) -> None:
         if event.kind in ev.RUN_ENDS:
             assert end is None, f"I3: the run ends at row {end} and again at row {seq}"
             end = seq
-        elif event.kind == ev.RUN_RESUMED:
+        elif event.kind in {ev.RUN_RESUMED, ev.RUN_COMPENSATING}:
             end = None
         elif event.kind in ev.DELIVERED or event.kind in ev.INTENTS:
             assert end is None, f"I3: row {seq} ({event.kind}) comes after the run's end at row {end}"
@@ -129,6 +134,25 @@ def i7_one_record_answers_once(rows: Sequence[Numbered]) -> None:
             origins[origin] = seq
 
 
+def i8_what_is_undone_goes_back_only(rows: Sequence[Numbered]) -> None:
+    """Once an undo has begun nothing is asked for or delivered; each undo is of an armed call, and completes once."""
+    armed: set[str] = set()
+    completed: set[str] = set()
+    since: int | None = None
+    for seq, event in rows:
+        if event.kind == ev.RUN_COMPENSATING:
+            since = since or seq
+        elif event.kind in ev.INTENTS or event.kind in ev.DELIVERED or event.kind == ev.RUN_RESUMED:
+            assert since is None, f"I8: row {seq} ({event.kind}) goes forward after the undo began at row {since}"
+            if event.kind == ev.COMPENSATION_ARMED or (event.meta and event.meta.get("undo")):
+                armed.add(UNDO + event.call)
+        elif event.kind == ev.COMPENSATION_SCHEDULED:
+            assert since is not None and event.call in armed, f"I8: row {seq} undoes what was never armed ({event.call})"
+        elif event.kind == ev.COMPENSATION_COMPLETED:
+            assert event.call not in completed, f"I8: row {seq} completes {event.call} a second time"
+            completed.add(event.call)
+
+
 LAWS = (
     i0_begins_with_start,
     i1_outcomes_have_intents,
@@ -138,6 +162,7 @@ LAWS = (
     i5_the_clock_never_goes_back,
     i6_equal_calls_are_counted,
     i7_one_record_answers_once,
+    i8_what_is_undone_goes_back_only,
 )
 """All of them, in order of their tags."""
 

@@ -83,6 +83,7 @@ class Activations(Calls):
             self._call_unwanted(run, place)
         if run.status == "paused":
             return
+        cancelling.settled(self, run)
         if report.ended is not None:
             run.ended, run.error_payload = report.ended, item.error
         self._end_if_settled(run)

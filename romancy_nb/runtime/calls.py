@@ -232,6 +232,7 @@ class Calls(Turns):
             return
         run.calls.pop(delivery.place, None)
         run.pending.append(delivery)
+        cancelling.settled(self, run)
         self.make_ready(run)
 
     def _call_unwanted(self, run: LiveRun, place: str) -> None:

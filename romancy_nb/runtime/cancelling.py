@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from romancy_nb.runtime.live import LiveRun
     from romancy_nb.runtime.state import State
 
-__all__ = ["GRACE", "SETTLE", "cancel", "deliver", "grace_is_over", "requested"]
+__all__ = ["GRACE", "SETTLE", "cancel", "deliver", "grace_is_over", "request", "requested", "settled"]
 
 log = logging.getLogger("romancy_nb")
 
@@ -36,7 +36,16 @@ def request(engine: State, run: LiveRun, **facts: Any) -> None:
     run.cancelling = {key: value for key, value in facts.items() if value}
     engine.record(run, [*run.opening, Event(ev.CANCEL_REQUESTED, now_us(), meta=run.cancelling)])
     run.opening = []
-    deliver(engine, run)
+    if not run.settling:
+        deliver(engine, run)
+
+
+def settled(engine: State, run: LiveRun) -> None:
+    """A run that was taken up has come to rest, or an outcome came: hand over what waited for the doubts to end (A7)."""
+    if run.settling and all(call.fresh for call in run.calls.values()):
+        run.settling = False
+        if run.cancelling is not None and not run.cancelled:
+            deliver(engine, run)
 
 
 def deliver(engine: State, run: LiveRun) -> None:

@@ -257,4 +257,5 @@ def _join(first: Report, second: Report) -> None:
     first.cancelled_timers += second.cancelled_timers
     first.moved += second.moved
     first.ended = second.ended
+    first.armed, first.cancelled = second.armed, second.cancelled
     first.mismatch = second.mismatch

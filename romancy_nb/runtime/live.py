@@ -110,6 +110,8 @@ class LiveRun:
     cancelling: dict[str, Any] | None = None
     """Somebody wants it cancelled: reason, by; whether its code knows is in ``cancelled``."""
     cancelled: bool = False
+    settling: bool = False
+    """It was taken up, and calls that its last owner had begun have not ended: a cancellation waits for them (A7)."""
     undo: Plan | None = None
     """It is being undone: nothing goes forward any more (U1)."""
     undo_meta: dict[str, Any] = field(default_factory=dict)

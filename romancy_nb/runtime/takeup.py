@@ -193,10 +193,9 @@ class TakeUp:
         run.build = Build([*rows, (run.next_seq, resumed)], earlier)
         run.redo = frozenset((rows[0][1].meta or {}).get("redo", ()))
         run.undone = earlier.undone if earlier is not None else {}
-        run.cancelling, delivered = cancelling.requested(rows)
+        run.cancelling, run.cancelled = cancelling.requested(rows)
+        run.settling = True
         self._admit(start, run, action, head)
-        if run.cancelling is not None and not delivered:
-            cancelling.deliver(self._engine, run)
 
     def _resume_undo(self, start: Start, head: Head) -> None:
         """A half-done undo goes on; nothing goes forward any more (U1)."""

@@ -1,0 +1,210 @@
+"""The programs that test_undo_crashes kills: ``main([WHAT])`` brings the instance to its end and prints its status as JSON.
+
+Environment: ROMANCY_JOURNAL, LEDGER; CRASH="commit:3:after" or "effect:un-b:before"; COUNT=file for the number of commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import ledger
+
+import romancy_nb as rn
+from romancy_nb import testing
+from romancy_nb.errors import CompensationFailed, JournalError, RunProblem
+
+SOON = rn.RetryPolicy(max_attempts=3, initial=0.01, jitter=0)
+
+
+def crash() -> list[str]:
+    return os.environ.get("CRASH", "::").split(":")
+
+
+def effect(name: str) -> int:
+    """Write to the ledger, die around it if asked to; return how often it stands there."""
+    if crash() == ["effect", name, "before"]:
+        testing.die()
+    ledger.write(name)
+    if crash() == ["effect", name, "after"]:
+        testing.die()
+    return sum(line["name"] == name for line in ledger.read(Path(os.environ["LEDGER"])))
+
+
+@rn.compensation(retry=SOON)
+def undo(item: str, result: str | None) -> None:
+    assert result in {f"did {item}", None}
+    times = effect(f"un-{item}")
+    if item == "flaky" and times < 3:
+        raise ConnectionError("not yet")
+    if item == "stubborn" and times < 5:
+        raise ConnectionError("not for a while")
+
+
+@rn.compensation
+async def undo_later(item: str) -> None:
+    await asyncio.sleep(0.001)
+    effect(f"un-{item}")
+
+
+@rn.activity(compensation=undo, compensate_if="started")
+def do(item: str) -> str:
+    effect(f"do-{item}")
+    return f"did {item}"
+
+
+@rn.activity(compensation=undo_later, compensate_if="started")
+async def do_later(item: str) -> str:
+    await asyncio.sleep(0.002)
+    effect(f"do-{item}")
+    return f"did {item}"
+
+
+@rn.activity(pivot=True)
+def no_return() -> None:
+    effect("pivot")
+
+
+@rn.activity(retry=1)
+def fails() -> None:
+    effect("fails")
+    raise ValueError("no car left")
+
+
+@rn.compensation
+def undo_extra(what: str) -> None:
+    effect(f"un-{what}")
+
+
+@rn.workflow
+def sequence(n: int) -> None:
+    do("a")
+    do_later.sync("b")
+    do("c")
+    fails()
+
+
+@rn.workflow
+def together(n: int) -> None:
+    do("a")
+    rn.gather(do.bind("b"), fails.bind(), do_later.bind("c"))
+
+
+@rn.workflow
+async def together_async(n: int) -> None:
+    await do.aio("a")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(do_later("b"))
+        group.create_task(do.aio("c"))
+        group.create_task(fails.aio())
+
+
+@rn.workflow
+def flaky(n: int) -> None:
+    do("a")
+    do("flaky")
+    fails()
+
+
+@rn.workflow
+def gives_up(n: int) -> None:
+    do("a")
+    do("stubborn")
+    do("c")
+    fails()
+
+
+@rn.workflow
+def block(n: int) -> None:
+    do("a")
+    try:
+        with rn.saga():
+            do("b")
+            do("c")
+            fails()
+    except ValueError:
+        pass
+    rn.compensate_with(undo_extra, "extra")
+    ledger_says(do("d"))
+    fails()
+
+
+@rn.workflow
+def passed(n: int) -> None:
+    do("kept")
+    no_return()
+    do("b")
+    fails()
+
+
+@rn.workflow
+def cancelled(n: int) -> None:
+    do("a")
+    do("b")
+    try:
+        rn.sleep(60)
+    finally:
+        do("tidy")
+
+
+@rn.workflow(timeout=0.25)
+async def timed_out(n: int) -> None:
+    await do.aio("a")
+    await do_later("b")
+    await asyncio.sleep(60)
+
+
+def ledger_says(value: str) -> None:
+    assert value == "did d"
+
+
+PROGRAMS: dict[str, Any] = {
+    each.name: each
+    for each in (sequence, together, together_async, flaky, gives_up, block, passed, cancelled, timed_out)
+}
+
+
+def bring_to_its_end(what: str) -> str:
+    workflow = PROGRAMS[what]
+    found = rn.instances(workflow=what)
+    if not found or found[0].status in {"interrupted", "paused"}:
+        handle = workflow.start(1)
+    else:
+        handle = found[0]
+    if what == "cancelled" and handle.status in {"running", "waiting"}:
+        while not any(line["name"] == "do-b" for line in ledger.read(Path(os.environ["LEDGER"]))):
+            time.sleep(0.002)
+        handle.cancel("enough")
+    while handle.status not in {"compensated", "cancelled", "failed", "completed"}:
+        try:
+            handle.result(30)
+        except CompensationFailed:
+            handle.compensate(action="retry", note="tried again")
+        except (RunProblem, ValueError, ExceptionGroup):
+            if handle.status == "interrupted":
+                handle.resume()
+    return str(handle.status)
+
+
+def main(arguments: list[str]) -> None:
+    (what,) = arguments
+    counted = [0]
+    kind, which, when = crash()
+
+    def after(number: int, batch: object) -> None:
+        counted[0] = number
+        if (kind, when) == ("commit", "told") and number == int(which):
+            raise JournalError("the network went away after the commit")
+
+    counting = testing.on_commit(after=after)
+    counting.__enter__()
+    if kind == "commit" and when != "told":
+        testing.crash_at(int(which), when)  # type: ignore[arg-type]
+    status = bring_to_its_end(what)
+    rn.disconnect()
+    Path(os.environ["COUNT"]).write_text(str(counted[0]))
+    print(json.dumps(status))
