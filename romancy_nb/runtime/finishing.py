@@ -25,7 +25,7 @@ def finish(engine: State, run: LiveRun) -> None:
     if run.replay_only:
         endings.close(engine, run)
         return
-    if run.cancelled:  # whatever the code made of it (U3)
+    if run.cancelled or (run.cancelling is not None and ended.error is not None):  # whatever the code made of it (U3)
         if isinstance(ended.error, asyncio.CancelledError):
             run.error_payload = None
         undoing.begin(engine, run, "cancelled", **(run.cancelling or {}))

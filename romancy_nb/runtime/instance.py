@@ -368,7 +368,7 @@ def status_of(engine: Engine, instance: str) -> tuple[str, int]:
     if live is not None and not live.replay_only:
         if live.status == "running" and live.timers and not live.calls and not live.pending and not live.busy:
             return "waiting", live.number
-        return ("compensating" if live.undo is not None and live.status == "paused" else live.status), live.number
+        return ("interrupted" if live.undo is not None and live.status == "paused" else live.status), live.number
     head = head_of(engine, instance)
     if head.workflow == NOTEBOOK:
         return "waiting", head.number
