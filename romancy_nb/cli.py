@@ -1,4 +1,4 @@
-"""The command line: ``romancy-nb demo | ls | show | doctor``.
+"""The command line: ``romancy-nb demo | ls | show | cancel | doctor``.
 
 Each command parses, calls one thing and prints. Errors of ours are one paragraph on stderr and exit code 1; wrong usage
 is exit code 2. Everything is imported when its command needs it, so that ``--version`` and ``--help`` are quick.
@@ -11,11 +11,12 @@ import contextlib
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from romancy_nb.errors import InstanceNotFound, JournalError, RomancyError, paragraph
+from romancy_nb.errors import InstanceNotFound, JournalError, RomancyError, RunCancelled, paragraph
 
 if TYPE_CHECKING:
     from romancy_nb import Instance
@@ -69,10 +70,16 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("id", metavar="ID", help="the instance id, or enough of its beginning")
     show.set_defaults(command=_show)
 
+    cancel = commands.add_parser("cancel", help="cancel an instance that no kernel runs: what it did is undone")
+    cancel.add_argument("id", metavar="ID", help="the instance id, or enough of its beginning")
+    cancel.add_argument("reason", metavar="REASON", nargs="?", default="", help="kept in the journal")
+    cancel.add_argument("--module", metavar="MODULE", help="import this first: it defines the compensations")
+    cancel.set_defaults(command=_cancel)
+
     doctor = commands.add_parser("doctor", help="versions, the journal and who holds it, kernel and frontend facts")
     doctor.set_defaults(command=_doctor)
 
-    for command in (ls, show, doctor):
+    for command in (ls, show, cancel, doctor):
         command.add_argument("--journal", metavar="PATH", help="the journal's file; else $ROMANCY_JOURNAL or .romancy/")
         command.add_argument("--json", action="store_true", help="print JSON for programs")
     return parser
@@ -125,6 +132,28 @@ def _show(options: argparse.Namespace) -> int:
         facts["runs"] = _select(rn, _RUN_COLUMNS, f"runs {where} ORDER BY run")
         facts["steps"] = _select(rn, _STEP_COLUMNS, f"steps {where} ORDER BY run, seq")
     _print_json(facts)
+    return 0
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    if options.module:
+        import importlib
+
+        sys.path.insert(0, str(Path.cwd()))
+        importlib.import_module(options.module)
+    with _journal(options.journal) as rn:
+        instance = _instance(rn, options.id)
+        instance.cancel(options.reason)
+        said = ""
+        try:
+            instance.result()
+        except RunCancelled as cancelled:
+            said = str(cancelled)
+        status = instance.status
+    if options.json:
+        _print_json({"instance_id": instance.id, "status": status})
+    else:
+        print("\n".join(textwrap.wrap(said, 100)))
     return 0
 
 

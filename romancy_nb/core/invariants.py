@@ -147,7 +147,9 @@ def i8_what_is_undone_goes_back_only(rows: Sequence[Numbered]) -> None:
             if event.kind == ev.COMPENSATION_ARMED or (event.meta and event.meta.get("undo")):
                 armed.add(UNDO + event.call)
         elif event.kind == ev.COMPENSATION_SCHEDULED:
-            assert since is not None and event.call in armed, f"I8: row {seq} undoes what was never armed ({event.call})"
+            assert since is not None and event.call in armed, (
+                f"I8: row {seq} undoes what was never armed ({event.call})"
+            )
         elif event.kind == ev.COMPENSATION_COMPLETED:
             assert event.call not in completed, f"I8: row {seq} completes {event.call} a second time"
             completed.add(event.call)

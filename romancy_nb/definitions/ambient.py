@@ -102,6 +102,11 @@ class Context:
     def idempotency_key(self) -> str:
         return self._activity("idempotency_key").idempotency_key
 
+    @property
+    def idempotency_headers(self) -> dict[str, str]:
+        """Activities only: the key as an HTTP header, ``{"Idempotency-Key": ...}``, to be sent along with a request."""
+        return {"Idempotency-Key": self.idempotency_key}
+
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:
         """Report how far the activity is, for the timeline. Not journaled."""
         report = self._activity("progress").report_progress
@@ -198,6 +203,9 @@ class Handle(Protocol[T_co]):
     def timeline(self) -> Any: ...
     def rows(self) -> list[Any]: ...
     def resume(self) -> Handle[T_co]: ...
+    def cancel(self, reason: str = "") -> Handle[T_co]: ...
+    def compensate(self, step: int | str | None = None, action: str = "retry", note: str = "") -> Handle[T_co]: ...
+    def resolve(self, step: int | str | None, outcome: str, result: object = None, note: str = "") -> Handle[T_co]: ...
 
 
 class Launcher(Protocol):

@@ -16,6 +16,7 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from romancy_nb import settings
 from romancy_nb.errors import InstanceNotFound
+from romancy_nb.notebook import decisions
 from romancy_nb.runtime import launch
 from romancy_nb.runtime.instance import Instance
 
@@ -77,6 +78,9 @@ class RomancyCommands(Magics):
             %romancy ls [STATUS|WORKFLOW]               the instances of the journal, newest first
             %romancy show ID                            the timeline of one instance
             %romancy resume ID                          go on in the background where it stopped
+            %romancy cancel ID [REASON]                 cancel it, and undo what it did
+            %romancy compensate ID [STEP ACTION]        undo it, or decide about an undo that gave up
+            %romancy resolve ID STEP OUTCOME [RESULT]   say what became of a step in doubt
             %romancy forget ID                          remove what an instance recorded, and give the space back
             %romancy sql QUERY                          ask the journal: instances, runs, steps, attempts, events
             %romancy connect [PATH] [--namespace N]     use another journal
@@ -236,6 +240,22 @@ def _resume(shell: Any, words: Words) -> None:
     )
 
 
+def _cancel(shell: Any, words: Words) -> None:
+    __tracebackhide__ = True
+    decisions.cancel(_instance(shell, "cancel", words), words.words[1:])
+
+
+def _compensate(shell: Any, words: Words) -> None:
+    __tracebackhide__ = True
+    decisions.compensate(_instance(shell, "compensate", words), words.words[1:], str(words.options.get("note", "")))
+
+
+def _resolve(shell: Any, words: Words) -> None:
+    __tracebackhide__ = True
+    found = _instance(shell, "resolve", words)
+    decisions.resolve(found, words.words[1:], str(words.options.get("note", "")), shell.user_ns)
+
+
 def _forget(shell: Any, words: Words) -> None:
     __tracebackhide__ = True
     found = _instance(shell, "forget", words)
@@ -340,6 +360,32 @@ COMMANDS: Final[dict[str, Command]] = {
     "show": Command(_show, "ID", "show the timeline of an instance", "show order-7", most=1, completes=("id",)),
     "resume": Command(
         _resume, "ID", "go on in the background where it stopped", "resume order-7", most=1, completes=("id",)
+    ),
+    "cancel": Command(
+        _cancel,
+        "ID [REASON]",
+        "cancel an instance: its code may clean up, then what it did is undone",
+        'cancel order-7 "the customer called"',
+        most=2,
+        completes=("id",),
+    ),
+    "compensate": Command(
+        _compensate,
+        "ID [STEP retry|skip|done] [--note TEXT]",
+        "undo what an instance did, or decide about an undo that gave up",
+        'compensate order-7 cancel_hotel done --note "by telephone"',
+        valued=("note",),
+        most=3,
+        completes=("id",),
+    ),
+    "resolve": Command(
+        _resolve,
+        "ID STEP executed [RESULT] | not_executed | failed [ERROR] [--note TEXT]",
+        "say what became of a step in doubt",
+        "resolve order-7 charge executed \"'ch-77'\"",
+        valued=("note",),
+        most=4,
+        completes=("id",),
     ),
     "forget": Command(
         _forget,

@@ -23,10 +23,15 @@ from romancy_nb.notebook.line_form import misplaced
 __all__ = ["OPTIONS", "RomancyMagics", "inputs_of", "parse"]
 
 OPTIONS: Final[dict[str, tuple[set[str], set[str]]]] = {
-    "romancy_activity": ({"retries", "timeout", "delivery", "reuse", "executor"}, set()),
-    "romancy_workflow": ({"id", "redo", "on_failure"}, {"new"}),
+    "romancy_activity": (
+        {"retries", "timeout", "compensate", "compensate_if", "delivery", "on_doubt", "reuse", "executor"},
+        {"pivot"},
+    ),
+    "romancy_workflow": ({"id", "redo", "on_failure", "timeout"}, {"new"}),
 }
 """Of each magic: its options with a value, and those without."""
+_WORDS: Final = frozenset({"delivery", "reuse", "compensate_if", "on_doubt", "on_failure"})
+"""Options whose value is a word and not Python."""
 
 
 @dataclass(slots=True)
@@ -204,9 +209,10 @@ class RomancyMagics(Magics):
     def romancy_activity(self, line: str, cell: str) -> None:
         """Make the cell's functions activities: their results are journaled.
 
-        %%romancy_activity [--retries N] [--timeout SECONDS] [--delivery at_most_once] [--reuse inputs|prefix|never]
+        %%romancy_activity [--retries N] [--timeout SECONDS] [--compensate FUNCTION] [--compensate_if started] [--pivot]
+                           [--delivery at_most_once] [--on_doubt ask|fail|compensate] [--reuse inputs|prefix|never]
 
-        Functions whose name begins with _ stay plain helpers.
+        Functions whose name begins with _ stay plain helpers. --compensate names what undoes them when a workflow fails.
 
         Examples:
 
@@ -223,10 +229,11 @@ class RomancyMagics(Magics):
         __tracebackhide__ = True
         given: dict[str, Any] = {}
         for name, text in parsed.options.items():
-            value: Any = text if name in {"delivery", "reuse"} else self._value(text)
-            given["retry" if name == "retries" else name] = (
-                RetryPolicy(max_attempts=value) if name == "retries" else value
-            )
+            value: Any = text if name in _WORDS else self._value(text)
+            if name == "retries":
+                given["retry"] = RetryPolicy(max_attempts=value)
+            else:
+                given["compensation" if name == "compensate" else name] = value
         options = ActivityOptions(**given)
         self._define(
             "romancy_activity", line, cell, lambda function: as_activity(function, None, options), "activities"
@@ -246,7 +253,8 @@ class RomancyMagics(Magics):
         With a NAME the body of the cell is the workflow: its last expression is the result, and the names that it assigns are
         set in the notebook, from the journal too.
 
-        --id ID gives the instance an id; --new starts another one; --redo a,b executes these activities again.
+        --id ID gives the instance an id; --new starts another one; --redo a,b executes these activities again; --on_failure pause
+        waits for you instead of undoing; --timeout SECONDS cancels a run that takes longer, and undoes it.
 
         Examples:
 
@@ -262,6 +270,8 @@ class RomancyMagics(Magics):
         __tracebackhide__ = True
         parsed = parse(line, *OPTIONS["romancy_workflow"])
         given: dict[str, Any] = {name: text for name, text in parsed.options.items() if name == "on_failure"}
+        if "timeout" in parsed.options:
+            given["timeout"] = self._value(parsed.options["timeout"])
         options = WorkflowOptions(**given)
         if parsed.name:
             return self._body(line, cell, parsed, options)

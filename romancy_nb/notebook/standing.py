@@ -124,6 +124,14 @@ def _look(engine: Engine) -> Standing:
                 instance, workflow, "failed", f"failed {ago}", f"%romancy show {instance} says why; {_again(workflow)}"
             )
         )
+    gave_up = engine.journal.query(
+        "select instance_id, workflow from instances where status = 'compensation_failed' order by updated_at desc limit 20"
+    )
+    for instance, workflow in gave_up.rows:
+        says = "an undo of it failed for good, and the rest waits behind it"
+        items.insert(
+            0, Item(instance, workflow, "compensation_failed", says, f"%romancy compensate {instance} tries it again")
+        )
     total = len(engine.journal.known())
     return Standing(engine.journal.where, total, tuple(items), max(0, len(heads) - _MOST))
 
@@ -144,6 +152,9 @@ def _item(engine: Engine, head: Head, now: int) -> Item:
             says, then = "its steps are being undone", show
         case "paused":
             says, then = _paused(engine, head, ago)
+        case "interrupted" if head.status == "compensating":
+            says = f"its undo was interrupted {ago}; what is undone is kept"
+            then = f"%romancy resume {head.instance}, or calling {head.workflow} again, goes on with it"
         case "interrupted":
             says = f"its kernel ended {ago} while it ran; what completed is kept"
             then = f"{_again(head.workflow)}, or %romancy resume {head.instance}"
@@ -181,7 +192,7 @@ def _paused(engine: Engine, head: Head, ago: str) -> tuple[str, str]:
         case "doubt":
             return (
                 f"paused {ago}: a step may have run, and nobody knows how it ended",
-                f"%romancy show {head.instance} says which; redo= executes it again",
+                f"%romancy show {head.instance} says which; %romancy resolve {head.instance} STEP … answers",
             )
         case _:
             return f"stopped {ago}", resume

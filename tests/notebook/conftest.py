@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernels import Kernel
+from kernels import EFFECTS, Kernel
 
 PARTS = ["ipykernel==6.31.0", "duckdb>=2.0", "greenlet", "pydantic", "pandas", "pyarrow", "matplotlib"]
 
@@ -48,15 +48,6 @@ def shared(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ke
     kernel.ok("import asyncio, os, sys, threading, time\nimport romancy_nb as rn")
     yield kernel
     kernel.close()
-
-
-EFFECTS = """
-def effect(name):
-    fd = os.open(EFFECTS, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
-    os.write(fd, (name + "\\n").encode())
-    os.close(fd)
-once = rn.RetryPolicy(max_attempts=1)
-"""
 
 
 @pytest.fixture

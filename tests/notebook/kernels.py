@@ -28,6 +28,16 @@ DEADLINE = 40.0
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
+EFFECTS = """
+def effect(name):
+    fd = os.open(EFFECTS, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+    os.write(fd, (name + "\\n").encode())
+    os.close(fd)
+once = rn.RetryPolicy(max_attempts=1)
+"""
+"""What tests' activities do: ``effect(name)`` writes a line to the file that EFFECTS names in the kernel."""
+
+
 def plain(text: str) -> str:
     """Return *text* without its colours."""
     return _ANSI.sub("", text)

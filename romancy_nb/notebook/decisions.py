@@ -1,0 +1,56 @@
+"""``%romancy cancel``, ``compensate`` and ``resolve``: what a person decides, as a line of a notebook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from romancy_nb.runtime.instance import Instance
+
+__all__ = ["cancel", "compensate", "resolve"]
+
+
+def cancel(found: Instance[Any], words: tuple[str, ...]) -> None:
+    """Cancel *found*; *words* is the reason."""
+    __tracebackhide__ = True
+    found.cancel(" ".join(words))
+    print(
+        f"{found.workflow_name} {found.id} is being cancelled: its code may clean up, then what it did is undone. %romancy show "
+        f"{found.id} shows how far that is."
+    )
+
+
+def compensate(found: Instance[Any], words: tuple[str, ...], note: str) -> None:
+    """Undo *found*, or decide about an undo of it that gave up; *words* are the step and what to do about it."""
+    __tracebackhide__ = True
+    step = _step(words[0]) if words else None
+    action = words[1] if len(words) > 1 else "retry"
+    found.compensate(step, action, note)
+    print(f"The undo of {found.workflow_name} {found.id} goes on. %romancy show {found.id} shows how far it is.")
+
+
+def resolve(found: Instance[Any], words: tuple[str, ...], note: str, namespace: dict[str, Any]) -> None:
+    """Settle a doubt of *found*; *words* are the step, what became of it, and its result as Python.
+
+    Raises:
+        UsageError: one of them is missing, or the result is no expression.
+    """
+    __tracebackhide__ = True
+    if len(words) < 2:
+        raise UsageError(
+            "%romancy resolve ID STEP executed [RESULT] | not_executed | failed [ERROR]: RESULT is Python, such as 'ch-77' or a "
+            "variable."
+        )
+    result: Any = None
+    if len(words) > 2:
+        try:
+            result = eval(compile(words[2], "<the result>", "eval"), namespace)  # what the person typed, as in any cell
+        except (SyntaxError, NameError) as error:
+            raise UsageError(f"%romancy resolve: {words[2]!r} is no Python value here ({error}).") from None
+    found.resolve(_step(words[0]), words[1], result, note)
+    print(f"Noted. %romancy resume {found.id}, or the same call, goes on.")
+
+
+def _step(word: str) -> int | str:
+    return int(word) if word.isdecimal() else word
