@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
@@ -21,6 +21,10 @@ from romancy_nb.core.replay import UNDO, Call, Numbered, collect, without_void
 from romancy_nb.payloads.payload import Payload
 
 __all__ = ["Plan", "Step", "is_undoing", "plan"]
+
+
+_DOUBTFUL: Final = ("romancy_nb.errors.AttemptTimeout", "romancy_nb.runtime.endings.InDoubt")
+"""Errors that say nothing of whether the attempt had its effect, as they are journaled."""
 
 
 @dataclass(slots=True)
@@ -110,6 +114,7 @@ def plan(rows: Sequence[Numbered]) -> Plan:
         if (undoes := (call.intent.meta or {}).get("undoes")) and ended[place] is not None
     }
     passed, pivot = _pivot(calls, ended)
+    unsure = {event.call for _, event in rows if _leaves_doubt(event)}
     found = Plan(pivot=pivot)
     for place, call in calls.items():
         step = _step(call, ended[place])
@@ -117,11 +122,13 @@ def plan(rows: Sequence[Numbered]) -> Plan:
             continue
         if not step.doubtful and step.order[1] <= passed:
             found.kept.append(step.of_name)
-        elif step.doubtful and not _covers_doubt(call):
-            if _may_have_happened(call):
-                found.kept.append(step.of_name)
-        else:
+        elif not step.doubtful:
             found.steps.append(step)
+        elif place in unsure or _may_have_happened(call):
+            if ((call.intent.meta or {}).get("undo") or {}).get("if") == "started":
+                found.steps.append(step)
+            else:
+                found.kept.append(step.of_name)
     found.steps.sort(key=lambda step: step.order, reverse=True)
     _note_progress(found, rows)
     return found
@@ -174,12 +181,6 @@ def _step(call: Call, end: tuple[int, Payload | None] | None) -> Step | None:
     )
 
 
-def _covers_doubt(call: Call) -> bool:
-    """Is the call undone although nobody knows whether it had its effect?"""
-    undo = (call.intent.meta or {}).get("undo") or {}
-    return undo.get("if") == "started" and _was_begun(call)
-
-
 def _was_begun(call: Call) -> bool:
     """May it have been begun? The intent of an ``at_least_once`` call counts as the start (A1)."""
     at_most_once = (call.intent.meta or {}).get("delivery") == "at_most_once"
@@ -189,6 +190,15 @@ def _was_begun(call: Call) -> bool:
 def _may_have_happened(call: Call) -> bool:
     """Is it in doubt: begun, and nobody recorded how it ended?"""
     return call.outcome is None and call.waiting is None and not 0 < call.attempts == call.failed and _was_begun(call)
+
+
+def _leaves_doubt(event: Event) -> bool:
+    """Did an attempt end so that nobody knows whether it had its effect: abandoned, timed out, or never heard of again?"""
+    if event.kind == ev.ATTEMPT_ABANDONED:
+        return True
+    if event.kind not in {ev.ATTEMPT_FAILED, ev.ACTIVITY_FAILED, ev.OUTCOME_RECORDED} or event.payload is None:
+        return False
+    return any(f'"{name}"' in event.payload.text for name in _DOUBTFUL)
 
 
 def _note_progress(found: Plan, rows: Iterable[Numbered]) -> None:

@@ -64,7 +64,9 @@ class Activity(Generic[P, R_co]):
         self.options = options
         self.signature = Signature.of(function, what=f"{self.kind} {self.name}")
         given = options.compensation
-        self.undo = None if given is None else Undo(self.signature, as_compensation(given), options.compensate_if)
+        doubtful = options.compensate_if == "started" or options.on_doubt == "compensate"
+        when: Literal["completed", "started"] = "started" if doubtful else "completed"
+        self.undo = None if given is None else Undo(self.signature, as_compensation(given), when)
         self.__name__ = getattr(function, "__name__", self.name)
         self.__qualname__ = getattr(function, "__qualname__", self.name)
         self.__doc__ = function.__doc__

@@ -31,7 +31,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-__all__ = ["EFFECTS", "Ledger", "LedgerBusy", "Refused", "main", "read_entries"]
+__all__ = ["EFFECTS", "TRIPS", "Ledger", "LedgerBusy", "Refused", "main", "read_entries"]
 
 EFFECTS: Final = {
     "reserve": ("reservation_id", "R"),
@@ -39,6 +39,14 @@ EFFECTS: Final = {
     "ship": ("tracking_no", "T"),
 }
 """Effect -> the name of the number in its answer, and the letter that number begins with."""
+TRIPS: Final = {
+    "book": ("booking_id", "B"),
+    "cancel": ("cancellation_id", "X"),
+    "pay": ("payment_id", "P"),
+    "refund": ("refund_id", "F"),
+}
+"""The effects of the saga notebook: what is booked and paid can be cancelled and refunded."""
+_KNOWN: Final = EFFECTS | TRIPS
 
 _FIELDS = {"time", "effect", "order", "amount", "key", "answer"}
 _MAX_BODY = 64 * 1024
@@ -115,7 +123,7 @@ class Ledger:
                     raise Refused(422, "this Idempotency-Key was used for another request")
                 self.repeated.append({"effect": wanted.effect, "order": wanted.order, "key": wanted.key})
                 return dict(known["answer"]), True
-            name, letter = EFFECTS[wanted.effect]
+            name, letter = _KNOWN[wanted.effect]
             answer = {name: f"{letter}-{len(self.entries) + 1:04d}"}
             entry = {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -210,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]
     timeout = 10  # s without a byte; an idle connection must not keep a thread for ever
     server_version = "romancy-demo-ledger"
-    _HELP: ClassVar = f"try GET /ledger, or POST /{', /'.join(EFFECTS)}"
+    _HELP: ClassVar = f"try GET /ledger, or POST /{', /'.join(_KNOWN)}"
 
     def do_GET(self) -> None:
         if self.path == "/ledger":
@@ -237,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _wanted(self) -> Wanted:
         """Read and check the request."""
         effect = self.path.removeprefix("/")
-        if effect not in EFFECTS:
+        if effect not in _KNOWN:
             raise Refused(404, self._HELP)
         body = self._body()
         order = body.get("order")

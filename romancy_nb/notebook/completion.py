@@ -25,6 +25,8 @@ _VALUES: Final[dict[str, tuple[str, ...]]] = {
     "delivery": ("at_least_once", "at_most_once"),
     "reuse": ("inputs", "prefix", "never"),
     "on_failure": ("compensate", "pause"),
+    "compensate_if": ("completed", "started"),
+    "on_doubt": ("ask", "fail", "compensate"),
     "executor": ('"main"',),
 }
 _MOST: Final = 200

@@ -51,7 +51,7 @@ def standing(view: Snapshot) -> str:
 
     It is true of the call that executed the run and of each later one that returned its result.
     """
-    if view.status not in {"completed", "failed"} or view.finished is None:
+    if view.status not in {"completed", "failed", "compensated", "cancelled"} or view.finished is None:
         return ""
     who = f"({view.workflow}, id …{view.instance[-4:]})"
     run = ""
@@ -60,4 +60,8 @@ def standing(view: Snapshot) -> str:
         run = f"Run {view.number}{cause}. "
     if view.status == "failed":
         return f"{run}Failed {utc(view.finished)} {who}. The same call tries again what failed. Run again: new=True."
+    if view.status == "compensated":
+        return f"{run}Failed and undone {utc(view.finished)} {who}. The same call executes anew what was undone."
+    if view.status == "cancelled":
+        return f"{run}Cancelled {utc(view.finished)} {who}. Run again: new=True."
     return f"{run}Result of {utc(view.finished)} {who}. The same call returns it and executes nothing. Run again: new=True."

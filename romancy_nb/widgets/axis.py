@@ -57,7 +57,7 @@ class Segment:
     """A piece of a step's bar.
 
     Attributes:
-        look: ``ok``, ``journal``, ``failed``, ``running``, ``unknown``, ``cancelled`` or ``wait`` (a timer, or the time
+        look: ``ok``, ``journal``, ``failed``, ``running``, ``unknown``, ``cancelled``, ``undo`` or ``wait`` (a timer, or the time
             between two attempts).
         left: share of the width where it begins.
         right: where it ends.
@@ -148,5 +148,5 @@ def segments(step: Step, axis: Axis, as_of: int) -> list[Segment]:
 
 def _look(step: Step, outcome: str) -> str:
     if outcome == "ok":
-        return "journal" if step.from_journal else "ok"
+        return "undo" if step.undoes else "journal" if step.from_journal else "ok"
     return "unknown" if outcome == "abandoned" else outcome

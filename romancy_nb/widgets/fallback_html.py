@@ -31,6 +31,7 @@ _COLUMNS: Final = 24
 _ATTEMPTS: Final = 6
 
 _GREEN, _BLUE, _RED, _AMBER, _VIOLET, _GREY = "#2da44e", "#3b82f6", "#e5484d", "#c98a00", "#a56de2", "#8b949e"
+_ORANGE: Final = "#d9730d"
 _COLOURS: Final = {
     "ok": _GREEN,
     "journal": _GREY,
@@ -39,6 +40,10 @@ _COLOURS: Final = {
     "waiting": _AMBER,
     "in_doubt": _VIOLET,
     "cancelled": _GREY,
+    "undo": _ORANGE,
+    "compensating": _ORANGE,
+    "compensated": _ORANGE,
+    "compensation_failed": _RED,
     "completed": _GREEN,
     "paused": _AMBER,
     "interrupted": _VIOLET,
@@ -52,6 +57,7 @@ _BARS: Final = {
     "unknown": f"border:1px dashed {_VIOLET};background-color:rgba(165,109,226,0.25)",
     "cancelled": f"border:1px dotted {_GREY}",
     "wait": f"background-color:{_AMBER}",
+    "undo": f"border:1px solid {_ORANGE};background:repeating-linear-gradient(135deg,{_ORANGE} 0 4px,transparent 4px 8px)",
 }
 _MEANING: Final = {
     "ok": "executed",
@@ -61,6 +67,7 @@ _MEANING: Final = {
     "unknown": "may have run",
     "cancelled": "cancelled",
     "wait": "waiting",
+    "undo": "undoes",
 }
 _OUTCOMES: Final = {"unknown": "may have run", "abandoned": "left running"}
 _RULE: Final = "1px solid rgba(128,128,128,0.25)"

@@ -34,6 +34,7 @@ _FILL: Final = {
     "unknown": "?",
     "cancelled": "·",
     "wait": "─",
+    "undo": "◂",
 }
 FOLDED: Final = "┊"
 """Stands where idle time was folded; a wait that goes across it has ``≈`` there."""

@@ -20,6 +20,7 @@ MARKS: Final = {
     "waiting": "◷",
     "in_doubt": "?",
     "cancelled": "⊘",
+    "undo": "↩",
 }
 """A symbol for each look of a step: they differ in shape, so colour is never needed."""
 _MEANING: Final = {
@@ -30,6 +31,7 @@ _MEANING: Final = {
     "waiting": "waiting",
     "in_doubt": "may have run",
     "cancelled": "cancelled",
+    "undo": "undoes",
 }
 _RUN_MARKS: Final = {
     "completed": "✓",
@@ -40,6 +42,9 @@ _RUN_MARKS: Final = {
     "interrupted": "‖",
     "stuck": "≠",
     "cancelled": "⊘",
+    "compensating": "↩",
+    "compensated": "↩",
+    "compensation_failed": "✗",
 }
 _REASONS: Final = {
     "": "",
@@ -53,6 +58,8 @@ _REASONS: Final = {
 
 def look_of(step: Step) -> str:
     """Return which of ``MARKS`` a step has."""
+    if step.status == "completed" and step.undoes:
+        return "undo"
     if step.status == "completed":
         return "journal" if step.from_journal else "ok"
     return step.status
@@ -76,6 +83,8 @@ def spent(step: Step, as_of: int) -> str:
 
 def note(step: Step) -> str:
     """Return what there is to say about a step in a few words, or nothing."""
+    if step.decided:
+        return "left as it is, by hand" if step.decided == "skip" else "undone by hand"
     if step.status == "in_doubt":
         return "may have run"
     if step.status == "waiting":
@@ -114,6 +123,7 @@ def summary(view: Snapshot) -> list[str]:
         (counts.in_doubt, "may have run"),
         (counts.waiting, "waiting"),
         (counts.cancelled, "cancelled"),
+        (counts.undone, "undone"),
     ):
         if number:
             said.append(f"{number:,} {word}")

@@ -37,6 +37,10 @@ _STATUS: Final = {
     ev.RUN_COMPLETED: "completed",
     ev.RUN_FAILED: "failed",
     ev.RUN_CANCELLED: "cancelled",
+    ev.RUN_COMPENSATING: "compensating",
+    ev.RUN_UNDO_PAUSED: "compensating",
+    ev.RUN_COMPENSATED: "compensated",
+    ev.RUN_COMPENSATION_FAILED: "compensation_failed",
 }
 _WORDS: Final = {
     "stuck": "code no longer fits its history",
@@ -57,14 +61,18 @@ _HINTS: Final = {
     "stuck": "Nothing is lost. Run the cell again: what is unchanged is kept, the rest is executed.",
     "failed": "Run the cell again: what completed is kept.",
     "cancelled": "To start over: new=True.",
+    "compensated": "Run the cell again: what was undone is executed anew, the rest is kept.",
+    "compensation_failed": "A person decides: %romancy compensate ID tries it again, or skips it, or notes it as done.",
 }
+_UNDO_INTERRUPTED: Final = "Run the cell again: the undo goes on from here."
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How many steps there are of each sort. A step may count in several; ``steps`` is how many there are.
 
-    ``executed`` and ``from_journal`` are activities and side effects that were begun here, or answered by the journal.
+    ``executed`` and ``from_journal`` are activities and side effects that were begun here, or answered by the journal;
+    ``undone`` counts compensations that completed, which count nowhere else.
     """
 
     steps: int
@@ -76,6 +84,7 @@ class Counts:
     waiting: int
     in_doubt: int
     cancelled: int
+    undone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +164,15 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
     start, last = rows[0].event, _last_change(rows)
     facts = start.meta or {}
     status = _STATUS[last.kind]
-    live = status == "running" and alive
+    undoing = status == "compensating"
+    live = status in {"running", "compensating"} and last.kind != ev.RUN_UNDO_PAUSED and alive
     ended = last.kind in ev.RUN_ENDS
     steps = tuple(read_steps(rows, live=live, ended=ended, executed_since=executed_since))
     if facts.get("kind") == "notebook":  # it has no end; between cells it waits
         live = live and any(step.status in {"running", "waiting"} for step in steps)
         status = "running" if live else "waiting"
+    elif undoing:
+        status = status if live else "interrupted"
     else:
         status = _shown_status(status, live, steps)
     recorded = max(row.event.at for row in rows)
@@ -172,8 +184,8 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
         reason=clip(str(facts.get("reason", ""))),
         cause=clip(str(facts.get("cause", ""))),
         status=status,
-        words="between cells" if facts.get("kind") == "notebook" and not live else _WORDS.get(status, status),
-        hint=_HINTS.get(status, ""),
+        words=_words(status, facts.get("kind") == "notebook" and not live, undoing and not live),
+        hint=_HINTS.get(status, "") if not undoing or live else _UNDO_INTERRUPTED,
         problem=_problem(last, status),
         notebook=clip(str(facts["notebook"])) if facts.get("notebook") else None,
         started=start.at,
@@ -185,6 +197,12 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
         saved_us=_saved_time(steps),
         steps=steps,
     )
+
+
+def _words(status: str, between_cells: bool, undo_interrupted: bool) -> str:
+    if between_cells:
+        return "between cells"
+    return "undo interrupted" if undo_interrupted else _WORDS.get(status, status)
 
 
 def _last_change(rows: Sequence[Row]) -> Event:
@@ -209,7 +227,10 @@ def _problem(last: Event, status: str) -> str:
         if expected or asked:
             return f"History holds {expected or 'no further call'}; the code asks for {asked or 'nothing there'}."
         return clip(str(meta.get("message", "")))
-    if status in {"paused", "failed"} and last.payload is not None:
+    if (
+        status in {"paused", "failed", "compensating", "compensated", "compensation_failed"}
+        and last.payload is not None
+    ):
         return preview.failure(last.payload)
     if status == "paused":
         reason = str(meta.get("reason", ""))
@@ -218,7 +239,9 @@ def _problem(last: Event, status: str) -> str:
 
 
 def _counted(steps: Sequence[Step]) -> Counts:
-    work = [step for step in steps if step.kind != "timer"]
+    undone = sum(1 for step in steps if step.undoes and step.status == "completed")
+    steps = [step for step in steps if not step.undoes or step.status in {"failed", "running", "waiting", "in_doubt"}]
+    work = [step for step in steps if step.kind != "timer" and not step.undoes]
     fresh = [step for step in work if not step.from_journal]
     return Counts(
         steps=len(steps),
@@ -230,6 +253,7 @@ def _counted(steps: Sequence[Step]) -> Counts:
         waiting=sum(1 for s in steps if s.status == "waiting"),
         in_doubt=sum(1 for s in steps if s.status == "in_doubt"),
         cancelled=sum(1 for s in steps if s.status == "cancelled"),
+        undone=undone,
     )
 
 

@@ -16,13 +16,23 @@ from typing import Any, Final
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
+from romancy_nb.core.replay import UNDO
 from romancy_nb.journal.protocol import Row
 from romancy_nb.widgets import preview
 from romancy_nb.words import clip, duration
 
 __all__ = ["Attempt", "Step", "read_steps"]
 
-_KINDS: Final = {ev.ACTIVITY_SCHEDULED: "activity", ev.TIMER_STARTED: "timer", ev.SIDE_EFFECT: "side_effect"}
+_KINDS: Final = {
+    ev.ACTIVITY_SCHEDULED: "activity",
+    ev.TIMER_STARTED: "timer",
+    ev.SIDE_EFFECT: "side_effect",
+    ev.COMPENSATION_SCHEDULED: "compensation",
+}
+_FAILED: Final = frozenset({ev.ACTIVITY_FAILED, ev.COMPENSATION_FAILED})
+_OUTCOMES: Final = _FAILED | {ev.ACTIVITY_COMPLETED, ev.COMPENSATION_COMPLETED, ev.OUTCOME_RECORDED}
+_EXECUTED: Final = frozenset({ev.ACTIVITY_SCHEDULED, ev.COMPENSATION_SCHEDULED})
+_TAKEN: Final = frozenset({ev.RUN_STARTED, ev.RUN_RESUMED, ev.RUN_COMPENSATING})
 _CANCELS: Final = frozenset({ev.CALL_CANCELLED, ev.TIMER_CANCELLED})
 _DEEPEST: Final = 100  # tasks deeper than this are shown at this depth
 _PLACE: Final = re.compile(r"(\d+(?:\.\d+)*):(\d+)(\+*)")
@@ -56,7 +66,7 @@ class Step:
         seq: number of the event that opened it; steps are named by it.
         call: its place, such as ``0:3``.
         depth: 0 for the workflow itself, 1 for a branch that it started, …
-        kind: ``activity``, ``timer`` or ``side_effect``.
+        kind: ``activity``, ``timer``, ``side_effect`` or ``compensation`` (an undo by the engine).
         name: of the activity, timer or helper.
         status: ``running``, ``completed``, ``failed``, ``waiting``, ``in_doubt`` or ``cancelled``.
         origin: ``executed``, or ``reused`` when an earlier run's result answered it.
@@ -70,6 +80,8 @@ class Step:
         output: preview of the result.
         error: preview of the error.
         outputs: what it printed and displayed, as Jupyter has outputs.
+        undoes: place of the call that it undoes, or empty; also of an undo that the code made itself.
+        decided: what a person decided about an undo: ``skip`` or ``done``; or empty.
     """
 
     seq: int
@@ -89,6 +101,8 @@ class Step:
     output: str
     error: str
     outputs: tuple[dict[str, Any], ...] = ()
+    undoes: str = ""
+    decided: str = ""
 
     @property
     def from_journal(self) -> bool:
@@ -127,6 +141,7 @@ class _Call:
     cancelled: int | None = None
     next_at: int | None = None
     outputs: list[dict[str, Any]] = field(default_factory=list)
+    decided: str = ""
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -181,12 +196,12 @@ def _read(rows: Iterable[Row]) -> tuple[dict[str, _Call], str]:
     owner = ""
     for row in rows:
         event = row.event
-        if event.kind in {ev.RUN_STARTED, ev.RUN_RESUMED}:
-            owner = str((event.meta or {}).get("owner", ""))
+        if event.kind in _TAKEN:
+            owner = str((event.meta or {}).get("owner", owner))
             void = (event.meta or {}).get("void_from")
             if isinstance(void, int):
                 _declare_void(calls, void)
-        elif event.kind in ev.INTENTS:
+        elif event.kind in _KINDS:
             calls[event.call] = _Call(row.seq, event, owner)
         elif (call := calls.get(event.call)) is not None:
             _take(call, row.seq, event, owner)
@@ -219,7 +234,11 @@ def _take(call: _Call, seq: int, event: Event, owner: str) -> None:
         call.attempt(event).outcome = "abandoned"
     elif kind == ev.LATE_OUTCOME:
         call.end_late(event)
-    elif kind in {ev.ACTIVITY_COMPLETED, ev.ACTIVITY_FAILED, ev.OUTCOME_RECORDED}:
+    elif kind == ev.COMPENSATION_RESOLVED:
+        action = str((event.meta or {}).get("action", ""))
+        call.decided = "" if action == "retry" else action
+        call.outcome = None if action == "retry" else call.outcome
+    elif kind in _OUTCOMES:
         if call.outcome is not None and _is_ok(call.outcome) == _is_ok(event):
             return  # it was recorded before and is only delivered now: it happened then
         call.outcome, call.outcome_seq = event, seq
@@ -236,7 +255,7 @@ def _take(call: _Call, seq: int, event: Event, owner: str) -> None:
 def _is_ok(event: Event) -> bool:
     if event.kind == ev.OUTCOME_RECORDED:
         return bool((event.meta or {}).get("ok"))
-    return event.kind != ev.ACTIVITY_FAILED
+    return event.kind not in _FAILED
 
 
 def _status(call: _Call, owner: str, live: bool, ended: bool) -> str:
@@ -262,7 +281,7 @@ def _status(call: _Call, owner: str, live: bool, ended: bool) -> str:
 
 def _attempts(call: _Call, status: str) -> tuple[Attempt, ...]:
     """The attempts as they are shown; of those without an end, only the last one can be running."""
-    if call.intent.kind != ev.ACTIVITY_SCHEDULED:
+    if call.intent.kind not in _EXECUTED:
         return ()
     tries = call.tries
     if not tries and status in {"running", "in_doubt"}:
@@ -283,7 +302,7 @@ def _attempts(call: _Call, status: str) -> tuple[Attempt, ...]:
 def _step(call: _Call, owner: str, live: bool, ended: bool, since: int | None) -> Step:
     intent, meta, outcome = call.intent, call.meta, call.outcome
     status = _status(call, owner, live, ended)
-    is_activity, is_effect = intent.kind == ev.ACTIVITY_SCHEDULED, intent.kind == ev.SIDE_EFFECT
+    is_activity, is_effect = intent.kind in _EXECUTED, intent.kind == ev.SIDE_EFFECT
     attempts = _attempts(call, status)
     reused = "reused" in meta
     answered = call.outcome_seq if outcome is not None else call.seq if is_effect else 0
@@ -308,6 +327,10 @@ def _step(call: _Call, owner: str, live: bool, ended: bool, since: int | None) -
         output=preview.value(result) if status == "completed" and result is not None else "",
         error=preview.failure(result) if status == "failed" else "",
         outputs=tuple(call.outputs),
+        undoes=str(meta.get("undoes", ""))
+        if intent.kind != ev.COMPENSATION_SCHEDULED
+        else intent.call.removeprefix(UNDO),
+        decided=call.decided,
     )
 
 

@@ -56,7 +56,7 @@ def test_what_is_offered_for_a_magic_is_what_it_takes(magic: str) -> None:
     ("line", "word", "some"),
     [
         ("%romancy do", "do", ["doctor"]),
-        ("  %romancy help co", "co", ["connect", "config"]),
+        ("  %romancy help co", "co", ["connect", "compensate", "config"]),
         ("%romancy ls pau", "pau", ["paused"]),
         ("%romancy sql select * from st", "st", ["steps"]),
         ("%%romancy_activity --retries 3 --deli", "--deli", ["--delivery"]),

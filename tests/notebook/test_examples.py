@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -20,6 +21,7 @@ from nbclient import NotebookClient
 import romancy_nb as rn
 
 NOTEBOOKS = ["durable_notebook.ipynb", "cell_workflow.ipynb"]
+ALL = [*NOTEBOOKS, "saga.ipynb"]
 
 
 class _Here(KernelSpecManager):  # type: ignore[misc, unused-ignore]
@@ -58,7 +60,20 @@ def test_an_example_run_again_executes_nothing_and_saves_the_same_bytes(name: st
     assert again == first
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_trip_of_the_saga_example_that_failed_leaves_the_ledger_balanced_also_when_run_again(
+    tmp_path: Path,
+) -> None:
+    shutil.copy(ROOT / "notebooks" / "saga.ipynb", tmp_path)
+    for _ in range(2):
+        run_all(tmp_path / "saga.ipynb")
+        standing: Counter[str] = Counter()
+        for line in (tmp_path / "trips.jsonl").read_text().splitlines():
+            entry = json.loads(line)
+            standing[entry["order"].split(":")[0]] += 1 if entry["effect"] in {"book", "pay"} else -1
+        assert standing == {"Turin": 0, "Lagos": 0, "Quito": 0, "Genoa": 1, "Kyoto": 4}
+
+
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("tool", [["ruff", "check"], ["ruff", "format", "--check"], ["black", "--check", "-l", "120"]])
 def test_linters_and_formatters_see_ordinary_python(name: str, tool: list[str]) -> None:
     pytest.importorskip(tool[0])
@@ -72,7 +87,7 @@ def test_linters_and_formatters_see_ordinary_python(name: str, tool: list[str]) 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", ALL)
 def test_an_example_is_saved_executed(name: str) -> None:
     book = nbformat.read(ROOT / "notebooks" / name, as_version=4)
     code = [cell for cell in book.cells if cell.cell_type == "code"]

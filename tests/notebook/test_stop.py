@@ -126,8 +126,7 @@ def stop(cell: Cell, when: str) -> float:
     cell.until(when)
     pressed = cell.kernel.stop_button()
     cell.finish()
-    took = time.monotonic() - pressed
-    return took
+    return time.monotonic() - pressed
 
 
 def is_one_paragraph(cell: Cell) -> bool:

@@ -103,7 +103,7 @@ def test_stop_during_an_undo_pauses_it_and_the_same_cell_goes_on_with_it(trips: 
     eventually(lambda: "undo-hotel-HOTEL" in trips.done(), "the undo under way")
     trips.stop_button()
     cell.finish()
-    assert cell.status == "error" and "The same call" in cell.evalue or "Run the same call" in cell.evalue
+    assert (cell.status == "error" and "The same call" in cell.evalue) or "Run the same call" in cell.evalue
     assert trips.value("rn.instances()[0].status") == "interrupted"
     assert "undo" in trips.ok("%romancy").text
     switch(trips, "hold", False)

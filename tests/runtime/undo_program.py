@@ -171,10 +171,7 @@ PROGRAMS: dict[str, Any] = {
 def bring_to_its_end(what: str) -> str:
     workflow = PROGRAMS[what]
     found = rn.instances(workflow=what)
-    if not found or found[0].status in {"interrupted", "paused"}:
-        handle = workflow.start(1)
-    else:
-        handle = found[0]
+    handle = workflow.start(1) if not found or found[0].status in {"interrupted", "paused"} else found[0]
     if what == "cancelled" and handle.status in {"running", "waiting"}:
         while not any(line["name"] == "do-b" for line in ledger.read(Path(os.environ["LEDGER"]))):
             time.sleep(0.002)
