@@ -21,6 +21,7 @@
     +-- HistoryMismatch               what parted code and history, with the diff (C6)
     +-- ActivityError                 an activity's error whose own class cannot be rebuilt here (E2, E3)
     +-- TerminalError                 raise it in an activity: never retried
+    +-- SessionError                  an activity asks its database session for what that does not do
     +-- AttemptTimeout                an attempt took longer than ``timeout=`` (also a TimeoutError)
     +-- JournalError                  the database
         +-- JournalBusy               another process holds the file
@@ -72,6 +73,7 @@ __all__ = [
     "RunPutDown",
     "RunStuck",
     "RunTimedOut",
+    "SessionError",
     "TerminalError",
     "UnawaitedCall",
     "WrongArguments",
@@ -200,6 +202,10 @@ class TerminalError(RomancyError):
     def _render_traceback_(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         # it is the person's own error: IPython shows where it was raised, as it does for any other
         raise AttributeError("_render_traceback_")
+
+
+class SessionError(RomancyError):
+    """An activity asks its database session for what that does not do, or asks too late."""
 
 
 class AttemptTimeout(RomancyError, TimeoutError):

@@ -18,7 +18,7 @@ from romancy_nb import clock
 from romancy_nb.journal.on_duckdb import DuckDBJournal
 from romancy_nb.journal.protocol import Batch
 
-__all__ = ["JumpingClock", "crash_at", "die", "fail_commits", "on_commit"]
+__all__ = ["JumpingClock", "crash_at", "crash_at_session", "die", "fail_commits", "on_commit"]
 
 
 _for_ever: list[Any] = []  # a context manager that is collected ends its block
@@ -69,6 +69,23 @@ def crash_at(commit: int, when: Literal["before", "after", "within"]) -> None:
     watching = on_commit(*chosen)
     watching.__enter__()
     _for_ever.append(watching)
+
+
+def crash_at_session(number: int, when: Literal["before", "after"]) -> None:
+    """From now on kill this process at the *number*-th commit of an activity's session: before it, or right after it."""
+    original = DuckDBJournal.settle
+    count = 0
+
+    def settle(self: DuckDBJournal, session: Any, run: int, event: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == number and when == "before":
+            die()
+        original(self, session, run, event)
+        if count == number:
+            die()
+
+    DuckDBJournal.settle = settle  # type: ignore[method-assign]
 
 
 @contextmanager

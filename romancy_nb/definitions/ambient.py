@@ -26,6 +26,7 @@ __all__ = [
     "ActivityFacts",
     "CellPort",
     "Context",
+    "DatabaseSession",
     "Handle",
     "Launcher",
     "Request",
@@ -52,8 +53,18 @@ class ActivityFacts:
     idempotency_key: str = field(default_factory=lambda: uuid4().hex)
     report_progress: Callable[[float, float | None, str], None] | None = None
     report_log: Callable[[str], None] | None = None
+    open_session: Callable[[], DatabaseSession] | None = None
+    session: DatabaseSession | None = None
     enter: Callable[[], None] | None = None
     """Called in the context that the activity runs in, before it: leads what it prints to where the run was called."""
+
+
+class DatabaseSession(Protocol):
+    """What ``ctx.session`` is; see ``runtime.sessions.Session``."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] | None = None) -> Any: ...
+    def executemany(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None: ...
+    def append(self, table: str, frame: Any) -> None: ...
 
 
 ACTIVITY: ContextVar[ActivityFacts | None] = ContextVar("romancy_activity", default=None)
@@ -106,6 +117,23 @@ class Context:
     def idempotency_headers(self) -> dict[str, str]:
         """Activities only: the key as an HTTP header, ``{"Idempotency-Key": ...}``, to be sent along with a request."""
         return {"Idempotency-Key": self.idempotency_key}
+
+    @property
+    def session(self) -> DatabaseSession:
+        """Activities only: the journal's own database. What is written through it commits with the step's record (S1).
+
+        Raises:
+            WrongPlace: the activity is called as a plain function, so there is no step.
+        """
+        facts = self._activity("session")
+        if facts.session is None:
+            if facts.open_session is None:
+                raise WrongPlace(
+                    "ctx.session belongs to a step of a workflow or durable notebook; this activity is called as a plain "
+                    "function, so there is no record that its writes could commit with."
+                )
+            facts.session = facts.open_session()
+        return facts.session
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:
         """Report how far the activity is, for the timeline. Not journaled."""

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy_nb import clock
+from romancy_nb.core.events import OUTCOME_RECORDED, Event
 from romancy_nb.errors import JournalDamaged, JournalError, NotJournalable, RomancyError
 from romancy_nb.journal import forgetting, migrate, rows, sql
 from romancy_nb.journal.heads import HeadIndex
@@ -195,6 +196,33 @@ class DuckDBJournal:
             self._drop()
             raise migrate.explain(error, self._path, "forgetting") from error
         return before - self._path.stat().st_size
+
+    # -- sessions ----------------------------------------------------------------------------------------------------
+
+    def session(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the open database, for one attempt of an activity."""
+        return self._use().cursor()
+
+    def settle(self, session: duckdb.DuckDBPyConnection, run: int, event: Event) -> None:
+        """Put an outcome into the transaction of *session*, whose placeholder is there already, and commit it.
+
+        Raises:
+            duckdb.Error: as the database says it: a conflict with another session, a full disk.
+        """
+        row = Row(run, 0, event)
+        for item in self._to_store([row]):
+            session.execute("insert into romancy.stored_payloads values (?, ?, ?, ?, ?)", item)
+        body = rows.encode(row, 0)[3]
+        session.execute("update romancy.outcomes set body = ? where run = ? and call = ?", [body, run, event.call])
+        session.execute("commit")
+
+    def outcomes(self, run: int) -> list[Event]:
+        """What was settled in *run*, as outcome_recorded events."""
+        found = [(0, OUTCOME_RECORDED, body) for (body,) in self._ask("outcomes", (run,)) if body]
+        if not found:
+            return []
+        texts, binary = rows.references([body for _, _, body in found], parts=True)
+        return [row.event for row in rows.decode(run, found, self._texts(texts), self._parts(binary))]
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

@@ -137,6 +137,15 @@ class Journal(Protocol):
     def load(self, run: int, *, parts: bool = True) -> list[Row]:
         """The history of *run* in order. With *parts* false, binary parts come described, without their data."""
 
+    def session(self) -> Any:
+        """A database connection of its own for one attempt of an activity (S1). Any thread may use it, one at a time."""
+
+    def settle(self, session: Any, run: int, event: Event) -> None:
+        """Put the outcome of an attempt into its *session*, and commit that: its writes and this, all or nothing."""
+
+    def outcomes(self, run: int) -> list[Event]:
+        """What was settled in *run*, as outcome_recorded events."""
+
     def part(self, digest: str) -> bytes:
         """The data of one binary part."""
 

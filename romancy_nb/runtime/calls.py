@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 
 from romancy_nb.clock import monotonic, now_us
@@ -11,6 +12,7 @@ from romancy_nb.core import events as ev
 from romancy_nb.core.commands import Delivery, OpenCall
 from romancy_nb.core.events import Event
 from romancy_nb.definitions.ambient import ActivityFacts
+from romancy_nb.errors import SessionError
 from romancy_nb.journal.protocol import Row
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.payloads.payload import Payload
@@ -20,6 +22,7 @@ from romancy_nb.runtime.dispatcher import Attempt, timed_out
 from romancy_nb.runtime.hosts import CellHost
 from romancy_nb.runtime.inbox import AttemptEnded
 from romancy_nb.runtime.live import LiveRun
+from romancy_nb.runtime.sessions import Session
 from romancy_nb.runtime.turns import Turns
 
 __all__ = ["Calls"]
@@ -54,6 +57,7 @@ class Calls(Turns):
         attempt = Attempt(
             run.key, call.place, number, call.command, self._facts(run, call, number), call.failures, call.first_at
         )
+        attempt.facts.open_session = lambda: self._open_session(attempt)
         self._after.append(attempt)
 
     def _doubt(self, run: LiveRun, call: OpenCall) -> None:
@@ -115,6 +119,8 @@ class Calls(Turns):
         if self._dispatcher.flying.get((attempt.run, attempt.place)) is attempt:
             del self._dispatcher.flying[attempt.run, attempt.place]
         run = self.live.get(attempt.run)
+        if attempt.session is not None:
+            item = self._end_session(run, item)
         unseen = self._keep_output(run, attempt) if run is not None and attempt.outputs else ()
         if attempt.over and not item.interrupted:
             log.warning(
@@ -155,6 +161,48 @@ class Calls(Turns):
         self._deliver_later(
             run, Delivery(kind, attempt.place, item.at, attempt.number, item.payload, item.live, unseen)
         )
+
+    def _open_session(self, attempt: Attempt) -> Session:
+        """On the activity's thread: the session is opened on ours, where the journal is held."""
+
+        def open_now(engine: Calls) -> Session:
+            attempt.session = Session(engine.journal, attempt)
+            engine.sessions.add(attempt.session)
+            return attempt.session
+
+        opened: Session = self.ask(open_now)
+        return opened
+
+    def _drop_session(self, attempt: Attempt) -> None:
+        if attempt.session is not None:
+            session, attempt.session = attempt.session, None
+            self.sessions.discard(session)
+            session.roll_back()
+
+    def _end_session(self, run: LiveRun | None, item: AttemptEnded) -> AttemptEnded:
+        """Commit what the attempt wrote, with its outcome, if that still counts; else take it back (S1).
+
+        Returns what the attempt came to after that: one that cannot be committed has failed.
+        """
+        attempt, session = item.attempt, item.attempt.session
+        assert session is not None
+        attempt.session = None
+        self.sessions.discard(session)
+        counts = run is not None and attempt.place in run.calls and attempt.place not in run.unwanted
+        if not item.ok or attempt.over or not counts:
+            session.roll_back()
+            return replace(item, interrupted=True) if item.ok else item  # as if it had not been executed
+        meta = {"ok": True}
+        outcome = Event(ev.OUTCOME_RECORDED, item.at, attempt.place, "", "", "", attempt.number, item.payload, meta)
+        try:
+            session.commit(outcome)
+        except Exception as error:
+            conflict = SessionError(
+                f"What activity {attempt.activity.name} wrote could not be committed, so it counts as not executed: {error}"
+            )
+            conflict.__cause__ = error
+            return self._dispatcher._failed(attempt, conflict)
+        return item
 
     def _keep_output(self, run: LiveRun, attempt: Attempt) -> tuple[Payload, ...]:
         """Journal what an attempt put out; return what of it stands in no cell yet (N4)."""
@@ -281,6 +329,7 @@ class Calls(Turns):
         for attempt in self._flying(run):
             self._dispatcher.cancel(attempt)
             self._dispatcher.abandon(attempt)
+            self._drop_session(attempt)
             row = Event(ev.ATTEMPT_ABANDONED, now_us(), attempt.place, attempt=attempt.number, meta={"reason": "undo"})
             self.record(run, [row])
         for place in run.calls:
@@ -298,6 +347,7 @@ class Calls(Turns):
             self._timers.set((run.key, place, "limit"), now_us() + int((limit - spent) * 1_000_000) + 1000)
             return
         self._dispatcher.abandon(attempt)
+        self._drop_session(attempt)
         attempt.capture.floor = False
         attempt.outputs = attempt.capture.take()
         unseen = self._keep_output(run, attempt)

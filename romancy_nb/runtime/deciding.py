@@ -249,6 +249,7 @@ def _take(engine: Engine, instance: str) -> tuple[LiveRun, list[Numbered]]:
     if live is not None:
         engine.put_down(live)
         engine.forget(live)
+    head = TakeUp(engine).recover(head)
     workflow = registry.find("workflow", head.workflow) or _Workflow(head.workflow)
     run = LiveRun(head.run, instance, head.number, cast(Any, workflow), head.digest, head.code, lambda: None)
     run.next_seq, run.epoch, run.started = head.last_seq + 1, head.epoch + 1, head.started

@@ -27,6 +27,7 @@ from romancy_nb.runtime import figures
 from romancy_nb.runtime.capture import CAPTURE, Capture, Part
 from romancy_nb.runtime.hosts import CellHost
 from romancy_nb.runtime.inbox import AttemptEnded, Start
+from romancy_nb.runtime.sessions import Session
 
 __all__ = ["Attempt", "Dispatcher"]
 
@@ -46,6 +47,7 @@ class Attempt:
         capture: takes what it prints and displays.
         outputs: what that came to, once it has ended.
         task: of an ``async def`` activity.
+        session: what it writes to the journal's database with, once it has asked for it.
         start: the call of the workflow that it is executed for: when that was stopped, nothing more of it is begun.
     """
 
@@ -67,6 +69,7 @@ class Attempt:
     outputs: list[Part] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
     start: Start | None = None
+    session: Session | None = None
 
     @property
     def withdrawn(self) -> bool:

@@ -165,9 +165,9 @@ class Engine(Notebooks):
             pass
         if items:
             self._last_work = monotonic()
-        elif self.journal.held and (monotonic() - self._last_work >= IDLE):
+        elif self.journal.held and not self.sessions and (monotonic() - self._last_work >= IDLE):
             self.journal.release()
-        if self.journal.held and self.journal.wanted():
+        if self.journal.held and not self.sessions and self.journal.wanted():
             self.journal.release()
         return items
 
@@ -386,6 +386,8 @@ class Engine(Notebooks):
         self._after = [act for act in self._after if not isinstance(act, Attempt)]
         for attempt in self._dispatcher.flying.values():
             self._dispatcher.cancel(attempt)
+        while self.sessions:  # their attempts are told when they come to their next statement
+            self.sessions.pop().roll_back()
         for key in [key for key, run in self.live.items() if run.unsaved]:
             self.save(self.live[key])
         self._commit()

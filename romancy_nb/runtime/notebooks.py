@@ -57,6 +57,7 @@ class Notebooks(Activations):
         head = self.journal.heads([instance]).get(instance)
         if head is not None:
             self._may_open(head, name)
+            head = self._take_up.recover(head)
         if live is not None:
             self.forget(live)
         if head is None or fresh or self._is_forgotten(head):

@@ -28,6 +28,7 @@ from romancy_nb.runtime.timers import Timers
 
 if TYPE_CHECKING:
     from romancy_nb.runtime.dispatcher import Attempt
+    from romancy_nb.runtime.sessions import Session
 
 __all__ = ["ENGINES", "State"]
 
@@ -48,6 +49,7 @@ class State:
         inbox: everything that reaches the engine.
         live: runs that this engine advances, by key.
         newest: the same by instance.
+        sessions: those that activities have open; while there are any, the journal is not let go of.
     """
 
     def __init__(self, journal: Journal, *, namespace: str = "") -> None:
@@ -59,6 +61,7 @@ class State:
         self.live: dict[int, LiveRun] = {}
         self.newest: dict[str, LiveRun] = {}
         self.stopped = False
+        self.sessions: set[Session] = set()
         self._timers = Timers()
         self._dispatcher = Dispatcher(self.inbox)
         self._hosts = [ThreadHost(f"romancy workflow {n}") for n in range(THREADS)]
@@ -116,6 +119,9 @@ class State:
         return self._hosts[next(self._next_host) % len(self._hosts)]
 
     # -- declared here, done in a layer above ---------------------------------
+
+    def ask(self, work: Any, timeout: float | None = None) -> Any:
+        raise NotImplementedError
 
     def hold(self, item: Start | Ask | None = None) -> None:
         raise NotImplementedError

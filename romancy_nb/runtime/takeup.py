@@ -13,7 +13,7 @@ from romancy_nb.core.events import Event
 from romancy_nb.core.replay import Key, Numbered, Pool
 from romancy_nb.core.transitions import ACTIVE, Action, Owner, decide, retry_point
 from romancy_nb.errors import HistoryMismatch, RunStuck, WrongArguments
-from romancy_nb.journal.protocol import Head
+from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.failures import decode_failure
 from romancy_nb.runtime import cancelling, endings, ownership, starts, undoing
 from romancy_nb.runtime.inbox import Finished, Found, Start
@@ -51,6 +51,8 @@ class TakeUp:
             start.whose = starts.other_notebook(head, start)
         edited = head is not None and head.code != start.code
         owner = self._owner(head) if head is not None else "nobody"
+        if head is not None and owner == "nobody" and head.status in _UNENDED:
+            head = self.recover(head)
         action = decide(head.status if head is not None else None, edited, owner)
         if request.redo and head is not None and action in {Action.REPLAY, Action.RETRY, Action.RESUME}:
             action = Action.NEW_RUN
@@ -271,6 +273,28 @@ class TakeUp:
         kept = [each for each in histories if not starts.is_forgotten(each[1])]
         return Pool([(key, [(s, e) for s, e in rows if e.name not in redo]) for key, rows in kept])
 
+    def recover(self, head: Head) -> Head:
+        """Give outcomes their events that were committed with what an activity wrote, when its process died right then (S1).
+
+        Args:
+            head: of a run that nobody advances.
+
+        Returns:
+            The head as it is then.
+        """
+        engine = self._engine
+        settled = engine.journal.outcomes(head.run)
+        if not settled:
+            return head
+        rows = engine.journal.load(head.run, parts=False)
+        known = {row.event.call for row in rows if row.event.kind in ev.OUTCOMES or row.event.kind in _RECORDED}
+        lost = [event for event in settled if event.call not in known]
+        if not lost:
+            return head
+        engine.add_rows([Row(head.run, number, event) for number, event in enumerate(lost, rows[-1].seq + 1)])
+        engine.commit_now()
+        return engine.journal.heads([head.instance])[head.instance]
+
     def _load(self, key: int) -> list[Numbered]:
         return [(row.seq, row.event) for row in self._engine.journal.load(key)]
 
@@ -352,6 +376,10 @@ class TakeUp:
             if event.kind in {ev.RUN_RESUMED, ev.RUN_STARTED, ev.RUN_COMPENSATING}:
                 return None
         return None
+
+
+_UNENDED = ACTIVE | {"paused", "stuck"}
+_RECORDED = frozenset({ev.OUTCOME_RECORDED, ev.LATE_OUTCOME, ev.COMPENSATION_COMPLETED, ev.COMPENSATION_FAILED})
 
 
 def _redo(wanted: Sequence[str], histories: Sequence[tuple[int, Sequence[Numbered]]]) -> frozenset[str]:

@@ -175,7 +175,9 @@ def check(handle: Any, program: Program, succeeded: bool) -> None:
     completes, stands = expected(program)
     assert succeeded == completes, program
     assert Counter({item: n for item, n in LEDGER.items() if n}) == stands, program
-    ended = {e.call: seq for seq, e in rows if e.kind in {ev.ACTIVITY_COMPLETED, ev.LATE_OUTCOME, ev.COMPENSATION_ARMED}}
+    ended = {
+        e.call: seq for seq, e in rows if e.kind in {ev.ACTIVITY_COMPLETED, ev.LATE_OUTCOME, ev.COMPENSATION_ARMED}
+    }
     undone = [e.call.removeprefix("undo:") for _, e in rows if e.kind == ev.COMPENSATION_SCHEDULED]
     order = [ended[place] for place in undone]
     assert order == sorted(order, reverse=True), program

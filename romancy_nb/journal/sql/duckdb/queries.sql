@@ -47,6 +47,10 @@ having arg_max(kind, seq) not in ('run_completed', 'run_failed', 'run_cancelled'
 -- The events of one run, in order.
 select seq, kind, body from romancy.history_rows where run = ? order by seq;
 
+-- name: outcomes
+-- What activities of one run came to that wrote through a session.
+select body from romancy.outcomes where run = ?;
+
 -- name: turn
 -- One row when a turn with this number got in.
 select 1 from romancy.history_rows where split_part(body, e'\t', 2) = ? limit 1;

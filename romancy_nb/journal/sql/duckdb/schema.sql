@@ -18,6 +18,8 @@
 --   stored_payloads  long JSON texts (packing 'text', as they are, for SQL to read) and the binary parts of payloads
 --                    (packing 'plain' or 'zlib'), each content once. Unique by (digest, packing = 'text'); not
 --                    declared so, because an index would cost every commit that writes here.
+--   outcomes         run, call, body: the outcome of an activity that wrote through a session (an outcome_recorded event, as a
+--                    body), committed in the transaction of those writes. The event itself follows in the next turn.
 --   journal_meta     schema_version, written_by.
 --
 -- There is no table of runs, statuses or timers, because an UPDATE costs 3 ms and a fold costs nothing to keep right.
