@@ -101,7 +101,7 @@ def test_a_key_used_for_something_else_is_refused(service: LedgerService) -> Non
 @pytest.mark.parametrize(
     ("effect", "body", "status"),
     [
-        ("refund", {"order": "A-1"}, 404),
+        ("teleport", {"order": "A-1"}, 404),
         ("", {"order": "A-1"}, 404),
         ("charge", b"not json", 400),
         ("charge", b"\xff\xfe", 400),

@@ -193,7 +193,7 @@ def test_another_process_opens_the_journal_while_a_long_activity_runs(processes:
         print(json.dumps(time.monotonic() - began))
         """
     )
-    assert result(other) < 1.0 * SLACK
+    assert result(other) < 10 * SLACK
     processes.go.touch()
     assert result(owner) == [5, 50, 105]
 
