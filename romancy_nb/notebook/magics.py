@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from keyword import iskeyword
 from typing import Any, Final
 
+from IPython.core.displayhook import DisplayHook
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
@@ -316,7 +317,12 @@ class RomancyMagics(Magics):
                 f"note: with the NAME {parsed.name} on the magic's line the body is the workflow, and this one only defines "
                 "functions. To make them workflows leave the NAME out."
             )
-        return (body.begin if parsed.mode == "start" else body.execute)(inputs, **self._call_options(parsed))
+        if parsed.mode == "start":
+            return body.begin(inputs, **self._call_options(parsed))
+        value = body.execute(inputs, **self._call_options(parsed))
+        # IPython looks for this at the end of what it made of the cell, which is a call of ours
+        ends_quietly: Any = getattr(DisplayHook, "semicolon_at_end_of_expression", None)
+        return None if ends_quietly is not None and ends_quietly(cell) else value
 
     def _define(self, magic: str, line: str, cell: str, wrap: Any, what: str) -> list[Any]:
         __tracebackhide__ = True

@@ -153,6 +153,9 @@ def _pieces(document: Any, parts: tuple[Part, ...], depth: int = 0) -> Iterator[
         yield "}"
 
 
+_BRACKETS: Final = {"tuple": ("(", ")"), "set": ("{", "}")}
+
+
 def _listed(items: list[Any], parts: tuple[Part, ...], depth: int) -> Iterator[str]:
     between = ""
     for item in items:
@@ -171,6 +174,11 @@ def _tagged(tag: str, document: dict[str, Any], parts: tuple[Part, ...], depth: 
         yield f"<{parts[held].codec}, {size(parts[held].size)}>" if known else "<binary>"
     elif len(document) == 1:
         yield from _pieces(held, parts, depth)
+    elif held in _BRACKETS and isinstance(items := document.get("items"), list) and (items or held == "tuple"):
+        opens, closes = _BRACKETS[held]
+        yield opens
+        yield from _listed(items, parts, depth + 1)
+        yield f",{closes}" if held == "tuple" and len(items) == 1 else closes
     else:
         yield f"{held.rpartition('.')[2].rpartition(':')[2]}(" if isinstance(held, str) else f"{tag}("
         rest = {key: item for key, item in document.items() if key != f"${tag}"}

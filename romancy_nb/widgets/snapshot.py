@@ -245,7 +245,7 @@ def _counted(steps: Sequence[Step]) -> Counts:
     fresh = [step for step in work if not step.from_journal]
     return Counts(
         steps=len(steps),
-        executed=sum(1 for s in fresh if s.kind == "side_effect" or s.attempts),
+        executed=sum(1 for s in fresh if s.kind == "side_effect" or (s.attempts and s.status != "in_doubt")),
         from_journal=sum(1 for s in work if s.from_journal),
         running=sum(1 for s in steps if s.status == "running"),
         failed=sum(1 for s in steps if s.status == "failed"),

@@ -313,3 +313,8 @@ def test_stop_pauses_a_body_and_the_cell_goes_on(own: Kernel) -> None:
     own.ok("SECONDS = 0.01")
     again = own.ok(body)
     assert again.result == "(0, 0.01)"
+
+
+def test_a_semicolon_at_the_end_keeps_the_result_to_itself(book: Any) -> None:
+    assert run(book, "%%romancy_workflow quiet\n1 + 1;") is None
+    assert run(book, "%%romancy_workflow loud\n1 + 1") == 2

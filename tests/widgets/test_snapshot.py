@@ -221,3 +221,11 @@ def test_history_json_of_a_short_run_is_whole() -> None:
     assert len(document["steps"]) == 5
     assert "omitted" not in document
     assert (document["schema"], document["version"], document["status"]) == ("romancy.history", 1, "completed")
+
+
+def test_tuples_and_sets_are_previewed_as_python_writes_them() -> None:
+    from romancy_nb.payloads.codec import encode
+    from romancy_nb.widgets import preview
+
+    for value, shown in ((([0], 5), "([0], 5)"), ((1,), "(1,)"), ((), "()"), ({3}, "{3}")):
+        assert preview.value(encode(value, what="a value")) == shown
