@@ -37,6 +37,7 @@ from romancy_nb.payloads.codec import ANY, canonical_digest, encode
 from romancy_nb.payloads.fields import decode_fields, encode_fields
 from romancy_nb.payloads.payload import NULL, Payload
 from romancy_nb.payloads.redact import is_secret
+from romancy_nb.payloads.registry import SPACES
 
 __all__ = ["CellBody"]
 
@@ -154,6 +155,7 @@ class CellBody(Workflow[..., Any]):
         async def run(found: Ambient) -> Payload:
             space, before = self._space(inputs)
             self._spaces[found.instance_id] = (space, before)
+            SPACES[found.instance_id] = (space, before)
             with shell_steps.namespace(space):
                 if self.is_async:
                     await eval(self._code, space)
@@ -161,6 +163,7 @@ class CellBody(Workflow[..., Any]):
                     await found.drive(functools.partial(exec, self._code, space))
             value = space.pop(RESULT, None)
             self._spaces.pop(found.instance_id, None)
+            SPACES.pop(found.instance_id, None)
             self._completed = (space, before, value)
             try:
                 return encode(value, ANY, what=f"the result of workflow {self.name}")

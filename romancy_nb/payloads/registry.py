@@ -11,7 +11,7 @@ import dataclasses
 import enum
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol, runtime_checkable
 
 __all__ = [
@@ -130,6 +130,11 @@ class PickleCodec:
 # -- classes -----------------------------------------------------------------------------------------------------------
 
 
+SPACES: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
+"""Namespaces of code that runs as a module's beside it (the body of a cell), with what stood in them before, by whose they are:
+a class that such code defines is found there."""
+
+
 def class_name(cls: type) -> str:
     """Return the name by which a journal knows *cls*: ``"__main__.Order"``."""
     return f"{cls.__module__}.{cls.__qualname__}"
@@ -146,6 +151,9 @@ def find(name: str) -> Any:
     if name in _classes:
         return _classes[name]
     module, _, last = name.rpartition(".")
+    for space, before in reversed(list(SPACES.values())):
+        if last in space and space[last] is not before.get(last) and space.get("__name__") == module:
+            return space[last]
     direct = getattr(sys.modules.get(module), "__dict__", {}).get(last)
     if direct is not None:
         return direct

@@ -318,3 +318,17 @@ def test_stop_pauses_a_body_and_the_cell_goes_on(own: Kernel) -> None:
 def test_a_semicolon_at_the_end_keeps_the_result_to_itself(book: Any) -> None:
     assert run(book, "%%romancy_workflow quiet\n1 + 1;") is None
     assert run(book, "%%romancy_workflow loud\n1 + 1") == 2
+
+
+def test_a_class_that_the_body_defines_goes_to_activities_and_comes_back(book: Any) -> None:
+    run(book, "@rn.activity\ndef double(order):\n    return type(order)(order.n * 2)")
+    cell = """%%romancy_workflow classy
+import dataclasses
+@dataclasses.dataclass
+class Order:
+    n: int
+doubled = double(Order(4))
+doubled.n"""
+    assert run(book, cell) == 8
+    assert run(book, cell) == 8
+    assert run(book, "type(doubled) is Order") is True
