@@ -64,7 +64,6 @@ class DuckDBJournal:
         self._apart: Any = None  # the appender of stored_payloads
         self._heads = HeadIndex(self._ask)
         self._stored: OrderedDict[tuple[str, bool], None] = OrderedDict()
-        self._inode = 0  # of the open file
         self._left_at: tuple[Any, ...] | None = None  # what the file looked like when we let go
         self._queries = sql.queries("duckdb")
         _open.add(self)
@@ -122,23 +121,11 @@ class DuckDBJournal:
         """Close the file and let go of it. Harmless when not held."""
         if not self.held:
             return
-        replaced = self.replaced()
         try:
             self._close()
             self._left_at = self._look()
-            if replaced:  # nothing of what we remember is in the file that comes
-                self._left_at = None
-                self._heads.forget()
-                self._stored.clear()
         finally:
             self._lock.give_back()
-
-    def replaced(self) -> bool:
-        """True when the open file is not the one at the path any more: somebody deleted or replaced it."""
-        try:
-            return self.held and self._inode not in {0, os.stat(self._path).st_ino}  # noqa: PTH116 - once a turn
-        except OSError:
-            return True
 
     def wanted(self) -> bool:
         """True when another process waits for the file and we have had it for a tenth of a second. One ``os.stat``."""
@@ -205,7 +192,6 @@ class DuckDBJournal:
             self._drop()
             fresh = forgetting.compact(self._path, migrate.CONFIG)
             migrate.put_in_place(fresh, self._path)
-            self._inode = 0  # until it is opened again
         except Exception as error:
             self._drop()
             raise migrate.explain(error, self._path, "forgetting") from error
@@ -314,7 +300,6 @@ class DuckDBJournal:
             # each flush is planned like a query, and its plan has nothing to optimise: a tenth of a commit's time
             self._connection.execute("pragma disable_optimizer")
             self._appender = self._connection.appender("romancy.history_rows")
-            self._inode = self._path.stat().st_ino
         except duckdb.Error as error:
             self._close()
             raise migrate.explain(error, self._path, "opening") from error

@@ -110,9 +110,6 @@ class Journal(Protocol):
     def release(self) -> None:
         """Let go, so that other processes can use it. Harmless when not held."""
 
-    def replaced(self) -> bool:
-        """True when what is held is not what its name leads to any more: somebody deleted or replaced it. One ``os.stat``."""
-
     def wanted(self) -> bool:
         """True when another process rang the bell since we acquired. Cheap: called once a turn."""
 

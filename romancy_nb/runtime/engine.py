@@ -193,8 +193,6 @@ class Engine(Notebooks):
         Raises:
             JournalBusy: *item*, for which it is wanted, has waited long enough.
         """
-        if self.journal.held and self.journal.replaced():
-            self._begin_anew()
         while not self.journal.held:
             try:
                 changed = self.journal.acquire(0.1)
@@ -207,24 +205,6 @@ class Engine(Notebooks):
                 epochs = {key: run.epoch for key, run in self.live.items() if not run.finished and not run.opening}
                 for key in self.journal.moved(epochs):
                     self._lost(self.live[key])
-
-    def _begin_anew(self) -> None:
-        """Somebody deleted the journal while we had it open: a new one is begun, and whoever waits for the old one is told."""
-        gone = JournalError(
-            f"The journal {self.journal.where} was deleted or replaced while it was open. What it held is gone from here; a "
-            "new one is begun with the next call."
-        )
-        log.warning("%s", gone)
-        self.journal.release()
-        self._rows, self._touched, self._after = [], {}, []
-        for attempt in list(self._dispatcher.flying.values()):
-            self._dispatcher.interrupt(attempt)
-        for run in list(self.live.values()):
-            self.put_down(run)
-            run.finished = True
-            for waiter in [*run.waiters, *(each for waiting in run.asking.values() for each in waiting)]:
-                waiter.tell(Finished(error=gone))
-            self.forget(run)
 
     def _refuse_patient(self, busy: JournalBusy) -> None:
         """While the file is held elsewhere: tell the callers that have waited long enough."""

@@ -1226,21 +1226,3 @@ def test_an_activity_leaves_the_interpreter_as_it_was_so_that_a_profiler_works(j
     finally:
         process.kill()
     assert "profiled" in said
-
-
-def test_a_journal_that_is_deleted_while_it_is_open_is_begun_anew_with_a_word(
-    journal: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    calls: list[str] = []
-    flow = counted_flow(calls)
-    rn.connect()
-    flow()
-    for path in journal.parent.glob(f"{journal.name}*"):
-        path.unlink()
-    flow()
-    assert len(calls) == 4, "what the deleted file held answers nothing"
-    assert "was deleted or replaced while it was open" in caplog.text
-    rn.disconnect()
-    rn.connect()
-    flow()
-    assert len(calls) == 4, "the new one has it"
