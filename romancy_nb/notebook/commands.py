@@ -81,7 +81,6 @@ class RomancyCommands(Magics):
             %romancy cancel ID [REASON]                 cancel it, and undo what it did
             %romancy compensate ID [STEP ACTION]        undo it, or decide about an undo that gave up
             %romancy resolve ID STEP OUTCOME [RESULT]   say what became of a step in doubt
-            %romancy check [WORKFLOW|ID] [--all]        which stored runs still fit the code as it is now
             %romancy forget ID                          remove what an instance recorded, and give the space back
             %romancy sql QUERY                          ask the journal: instances, runs, steps, attempts, events
             %romancy connect [PATH] [--namespace N]     use another journal
@@ -257,16 +256,6 @@ def _resolve(shell: Any, words: Words) -> None:
     decisions.resolve(found, words.words[1:], str(words.options.get("note", "")), shell.user_ns)
 
 
-def _check(shell: Any, words: Words) -> Any:
-    from romancy_nb.runtime import fits
-
-    __tracebackhide__ = True
-    wanted = words.words[0] if words.words else None
-    if wanted is not None and wanted not in workflows():
-        wanted = _instance(shell, "check", words).id
-    return fits.check(wanted, finished=bool(words.options.get("all")))
-
-
 def _forget(shell: Any, words: Words) -> None:
     __tracebackhide__ = True
     found = _instance(shell, "forget", words)
@@ -396,15 +385,6 @@ COMMANDS: Final[dict[str, Command]] = {
         "resolve order-7 charge executed \"'ch-77'\"",
         valued=("note",),
         most=4,
-        completes=("id",),
-    ),
-    "check": Command(
-        _check,
-        "[WORKFLOW|ID] [--all]",
-        "say which stored runs still fit the code as it is now; executes nothing",
-        "check order_workflow",
-        ("all",),
-        most=1,
         completes=("id",),
     ),
     "forget": Command(

@@ -29,7 +29,6 @@ from romancy_nb.runtime.tracebacks import throw
 if TYPE_CHECKING:
     from romancy_nb.definitions.workflow import Workflow
     from romancy_nb.runtime.engine import Engine
-    from romancy_nb.runtime.fits import Checks
 
 __all__ = ["Instance", "Instances", "Latch", "decoded", "use_timeline"]
 
@@ -244,12 +243,6 @@ class Instance(Generic[T]):
 
         resume(self._engine, self.id)
         return self
-
-    def check(self) -> Checks:
-        """Run the newest run's history against the code that is defined here, executing nothing. See ``rn.check``."""
-        from romancy_nb.runtime.fits import check
-
-        return check(self)
 
     def cancel(self, reason: str = "") -> Instance[T]:
         """Cancel the instance, and return self: a journaled request, which its code gets as CancelledError where it waits.
