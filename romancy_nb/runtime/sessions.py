@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from romancy_nb.core.events import Event
 from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts
 from romancy_nb.errors import SessionError
+from romancy_nb.journal import statements
 from romancy_nb.journal.protocol import Journal
 
 if TYPE_CHECKING:
@@ -149,16 +150,13 @@ class Session:
             self._connection.execute("insert into romancy.outcomes values (?, ?, '')", place)
 
     def _check(self, sql: str) -> None:
-        import duckdb
-
-        for statement in duckdb.extract_statements(sql):
-            kind = statement.type.name
+        for kind, text in statements.kinds(sql):
             if kind not in _READS | _WRITES:
                 raise self._refuse(
                     f"does not take {kind.replace('_', ' ')} statements: the engine begins and ends its transaction, together with "
                     "the step's record"
                 )
-            if kind in _WRITES and _OURS.search(statement.query):
+            if kind in _WRITES and _OURS.search(text):
                 raise self._refuse("does not write to the schema `romancy`, which is the journal itself")
 
     def _refuse(self, why: str) -> SessionError:
