@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from romancy_nb.notebook.durable import durable_notebook, fresh
     from romancy_nb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from romancy_nb.payloads.codec import register_codec
+    from romancy_nb.runtime.checking import check
     from romancy_nb.runtime.launch import connect, disconnect, forget, instance, instances, sql, start
 
 __version__ = "0.1.0"
@@ -41,6 +42,7 @@ __all__ = [
     "TerminalError",
     "Workflow",
     "activity",
+    "check",
     "connect",
     "context",
     "disconnect",
@@ -65,6 +67,7 @@ __all__ = [
 
 _LATER = {
     "Instance": "romancy_nb.runtime.instance",
+    "check": "romancy_nb.runtime.checking",
     "connect": "romancy_nb.runtime.launch",
     "disconnect": "romancy_nb.runtime.launch",
     "durable_notebook": "romancy_nb.notebook.durable",

@@ -105,7 +105,7 @@ class Execution:
             self._root = self.loop._new_task(self._body(self.ambient), self.loop.root, None, contextvars.Context())
             self._run()
             shows = self._history.shows
-            for seq, event in self._history.deliveries:
+            for seq, event in self._history.replaying():
                 if self._mismatch is not None:
                     break
                 self._show(shows.get(seq, ()) if shows else ())
@@ -305,7 +305,7 @@ class Execution:
             return None
         call = self._history.find(place, kind, name, digest, occurrence)
         if call is None:
-            if self._history.knows:
+            if self._history.knows and not self._history.goes_on():
                 self._part(self._history.mismatch(place, kind, name, text))
                 raise RunPutDown
             return None
