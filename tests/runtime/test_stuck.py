@@ -143,5 +143,3 @@ def test_a_strict_resume_after_a_mended_slip_goes_on_in_the_same_run(journal: Pa
     assert handle.resume(strict=True).result(20) == 6
     assert (handle.run, done) == (1, ["step 1", "step 2"])
     assert rn.check(finished=True), "and what it did then is history that fits as any other"
-
-
