@@ -17,7 +17,7 @@ from romancy_nb.errors import AwaitInterrupted, InstanceNotFound, RunInterrupted
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.codec import decode
-from romancy_nb.payloads.failures import decode_failure
+from romancy_nb.payloads.failures import add_note, decode_failure
 from romancy_nb.payloads.payload import Payload
 from romancy_nb.runtime import ownership, parting
 from romancy_nb.runtime.heartbeat import heartbeat
@@ -385,7 +385,7 @@ def _why_paused(engine: Engine, head: Head) -> BaseException | None:
             if (event.meta or {}).get("reason") != "error" or event.payload is None:
                 return None
             error = decode_failure(event.payload)
-            error.add_note(f"Instance {head.instance} is paused. Mend the code and call {_again(head)} to go on.")
+            add_note(error, f"Instance {head.instance} is paused. Mend the code and call {_again(head)} to go on.")
             return error
     return None
 

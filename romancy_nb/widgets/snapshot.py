@@ -208,7 +208,9 @@ def _problem(last: Event, status: str) -> str:
         expected, asked = clip(str(meta.get("expected") or "")), clip(str(meta.get("asked") or ""))
         edited = f" Edited: {clip(str(meta['edited']))}." if meta.get("edited") else ""
         if expected or asked:
-            return f"History holds {expected or 'no further call'}; the code asks for {asked or 'nothing there'}.{edited}"
+            return (
+                f"History holds {expected or 'no further call'}; the code asks for {asked or 'nothing there'}.{edited}"
+            )
         return clip(str(meta.get("message", "")))
     if status in {"paused", "failed"} and last.payload is not None:
         return preview.failure(last.payload)
