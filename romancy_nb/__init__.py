@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from romancy_nb.notebook.durable import durable_notebook, fresh
     from romancy_nb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from romancy_nb.payloads.codec import register_codec
+    from romancy_nb.runtime.checking import check
     from romancy_nb.runtime.launch import connect, disconnect, forget, instance, instances, sql, start
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ __all__ = [
     "TerminalError",
     "Workflow",
     "activity",
+    "check",
     "compensate_with",
     "compensation",
     "connect",
@@ -71,6 +73,7 @@ __all__ = [
 
 _LATER = {
     "Instance": "romancy_nb.runtime.instance",
+    "check": "romancy_nb.runtime.checking",
     "connect": "romancy_nb.runtime.launch",
     "disconnect": "romancy_nb.runtime.launch",
     "durable_notebook": "romancy_nb.notebook.durable",

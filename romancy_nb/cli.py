@@ -1,4 +1,4 @@
-"""The command line: ``romancy-nb demo | ls | show | cancel | doctor``.
+"""The command line: ``romancy-nb demo | ls | show | cancel | check | doctor``.
 
 Each command parses, calls one thing and prints. Errors of ours are one paragraph on stderr and exit code 1; wrong usage
 is exit code 2. Everything is imported when its command needs it, so that ``--version`` and ``--help`` are quick.
@@ -75,11 +75,16 @@ def _parser() -> argparse.ArgumentParser:
     cancel.add_argument("reason", metavar="REASON", nargs="?", default="", help="kept in the journal")
     cancel.add_argument("--module", metavar="MODULE", help="import this first: it defines the compensations")
     cancel.set_defaults(command=_cancel)
+    check = commands.add_parser("check", help="do recorded runs fit the workflows in this code? executes nothing")
+    check.add_argument("code", metavar="FILE_OR_MODULE", help="a .py file or the name of a module that defines them")
+    check.add_argument("--workflow", help="only runs of this workflow")
+    check.add_argument("--all", action="store_true", help="those that have ended, too")
+    check.set_defaults(command=_check)
 
     doctor = commands.add_parser("doctor", help="versions, the journal and who holds it, kernel and frontend facts")
     doctor.set_defaults(command=_doctor)
 
-    for command in (ls, show, cancel, doctor):
+    for command in (ls, show, cancel, check, doctor):
         command.add_argument("--journal", metavar="PATH", help="the journal's file; else $ROMANCY_JOURNAL or .romancy/")
         command.add_argument("--json", action="store_true", help="print JSON for programs")
     return parser
@@ -155,6 +160,22 @@ def _cancel(options: argparse.Namespace) -> int:
     else:
         print("\n".join(textwrap.wrap(said, 100)))
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from romancy_nb.runtime import definitions_of
+
+    with _journal(options.journal) as rn:
+        definitions_of.load(options.code)
+        try:
+            found = rn.check(options.workflow, finished=options.all)
+        except LookupError as problem:
+            raise RomancyError(str(problem)) from None
+    if options.json:
+        _print_json(found.dicts())
+    else:
+        print(found)
+    return 0 if found else 1
 
 
 def _doctor(options: argparse.Namespace) -> int:

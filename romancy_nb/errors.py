@@ -175,12 +175,14 @@ class HistoryMismatch(RomancyError):
     Attributes:
         expected: what history holds, as a short text, or None.
         asked: what the code asks for now, as a short text, or None.
+        what: both sides in one sentence.
     """
 
-    def __init__(self, message: str, *, expected: str | None = None, asked: str | None = None) -> None:
+    def __init__(self, message: str, *, expected: str | None = None, asked: str | None = None, what: str = "") -> None:
         super().__init__(message)
         self.expected = expected
         self.asked = asked
+        self.what = what
 
 
 class ActivityError(RomancyError):

@@ -243,3 +243,68 @@ def test_doctor_tells_what_is_wrong_with_a_file_that_is_no_journal(tmp_path: Pat
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 def test_the_file_system_is_named_also_for_a_path_that_is_not_there_yet(tmp_path: Path) -> None:
     assert doctor.file_system(tmp_path / "a" / "b") == doctor.file_system(tmp_path) is not None
+
+
+# -- check -------------------------------------------------------------------------------------------------------------
+
+FLOWS = """
+import dataclasses, os
+import romancy_nb as rn
+
+@dataclasses.dataclass
+class Item:
+    name: str
+
+@rn.activity
+def reserve(item: Item) -> Item:
+    if os.environ.get("KILL"):
+        os.kill(os.getpid(), 9)
+    return item
+
+@rn.workflow
+def order(item: Item) -> str:
+    return reserve(item).name
+
+if __name__ == "__main__":
+    order.run(Item("lamp"), instance_id="order-1")
+"""
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """A program that was killed in its only step."""
+    (tmp_path / "flows.py").write_text(FLOWS)
+    ended = subprocess.run(
+        [sys.executable, "flows.py"],
+        cwd=tmp_path,
+        env=environment(KILL="1", ROMANCY_JOURNAL="journal.duckdb"),
+        capture_output=True,
+    )
+    assert ended.returncode == -9, ended
+    return tmp_path
+
+
+def test_check_says_whether_recorded_runs_fit_a_file(killed: Path) -> None:
+    fits = cli(killed, "check", "flows.py", "--journal", "journal.duckdb")
+    assert (fits.returncode, fits.stderr) == (0, "")
+    assert fits.stdout.startswith("1 recorded run: fits. Nothing was executed or written.\n  order order-1"), (
+        fits.stdout
+    )
+    (killed / "flows.py").write_text(FLOWS.replace("reserve(item).name", 'reserve(Item("desk")).name'))
+    parts = cli(killed, "check", "flows.py", "--journal", "journal.duckdb")
+    assert parts.returncode == 1
+    assert "does not fit" in parts.stdout and "desk" in parts.stdout and "order() changed" in parts.stdout
+    as_json = cli(killed, "check", "flows.py", "--journal", "journal.duckdb", "--json", "--all", "--workflow", "order")
+    assert as_json.returncode == 1
+    (row,) = json.loads(as_json.stdout)
+    assert (row["instance"], row["fits"], row["status"]) == ("order-1", False, "interrupted")
+
+
+def test_check_starts_nothing(killed: Path) -> None:
+    (killed / "flows.py").write_text(FLOWS.replace('if __name__ == "__main__":', "if True:"))
+    refused = cli(killed, "check", "flows.py", "--journal", "journal.duckdb")
+    assert refused.returncode == 1 and "calls workflow order at its top level" in refused.stderr
+    book = cli(killed, "check", "book.ipynb", "--journal", "journal.duckdb")
+    assert book.returncode == 1 and "%romancy check" in book.stderr
+    unknown = cli(killed, "check", "flows_that_are_not", "--journal", "journal.duckdb")
+    assert unknown.returncode == 1 and "cannot be loaded" in unknown.stderr

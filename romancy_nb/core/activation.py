@@ -69,7 +69,7 @@ class Execution(Issuing):
             self._root = self.loop._new_task(self._body(self.ambient), self.loop.root, None, contextvars.Context())
             self._run()
             shows = self._history.shows
-            for seq, event in self._history.deliveries:
+            for seq, event in self._history.replaying():
                 if self._mismatch is not None:
                     break
                 self._show(shows.get(seq, ()) if shows else ())

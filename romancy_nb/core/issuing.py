@@ -94,7 +94,7 @@ class Issuing:
             return None
         call = self._history.find(place, kind, name, digest, occurrence)
         if call is None:
-            if self._history.knows:
+            if self._history.knows and not self._history.goes_on():
                 self._part(self._history.mismatch(place, kind, name, text))
                 raise RunPutDown
             return None

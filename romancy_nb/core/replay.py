@@ -12,7 +12,7 @@ order they were issued, so a key is unique within a run.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -166,6 +166,8 @@ class History:
         self.start = rows[0][1]
         self.calls, self.deliveries = collect(without_void(rows))
         self.knows = bool(self.calls) or rows[-1][1].kind in ev.RUN_ENDS
+        self._left = len(self.deliveries)
+        self._slipped = _slipped(rows)
         self._equal: dict[tuple[str, str, str], list[Call]] | None = None
         spoke = [call for call in self.calls.values() if call.outputs]
         self.shows = self._shown(spoke) if spoke else {}
@@ -182,6 +184,20 @@ class History:
             if call.outcome is not None and call.unshown:
                 found.setdefault(call.outcome_seq, []).extend(call.unshown)
         return found
+
+    def replaying(self) -> Iterator[Numbered]:
+        """Yield what was delivered, in order."""
+        for row in self.deliveries:
+            self._left -= 1
+            yield row
+
+    def goes_on(self) -> bool:
+        """May the code, at this point, ask for more than history holds?
+
+        So it is where it last stopped with an error of its own and was mended (E4): it has seen everything, and now does what
+        stood behind the error.
+        """
+        return self._slipped and not self._left and self.unasked() is None
 
     def find(self, place: str, kind: str, name: str, digest: str, occurrence: int) -> Call | None:
         """Return the recorded call that the code asks for now, or None; marks it as found. It may have moved (C6)."""
@@ -250,7 +266,18 @@ def _mismatch(what: str, expected: str | None, asked: str | None) -> HistoryMism
         "(use rn.now(), rn.random(), rn.uuid4() or rn.side_effect()).",
         expected=expected,
         asked=asked,
+        what=what,
     )
+
+
+def _slipped(rows: Sequence[Numbered]) -> bool:
+    """Did the code stop with an error of its own, and do nothing since (E4)?"""
+    for _, event in reversed(rows):
+        if event.kind == ev.RUN_PAUSED:
+            return bool((event.meta or {}).get("reason") == "error")
+        if event.kind != ev.RUN_RESUMED:
+            return False
+    return False
 
 
 def without_void(rows: Sequence[Numbered]) -> Sequence[Numbered]:

@@ -189,7 +189,7 @@ class Activity(Generic[P, R_co]):
             return self.signature.decode_result(outcome.payload)
         error = decode_failure(outcome.payload) if outcome.payload is not NULL or outcome.live is None else outcome.live
         if outcome.live is not None:
-            error.__traceback__ = outcome.live.__traceback__
+            BaseException.with_traceback(error, outcome.live.__traceback__)  # also where attributes cannot be set
         if found is not None:
             found.reported.append(error)
         raise error

@@ -194,6 +194,10 @@ class Workflow(Generic[P, R_co]):
 
         return run
 
+    def rehearsal(self, inputs: Inputs) -> Body:
+        """Return what plays a history without anybody using what comes of it."""
+        return self.body(inputs)
+
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint of what the function reads now, transitively (R6)."""
         return fingerprint(self.function)

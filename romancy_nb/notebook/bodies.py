@@ -152,19 +152,29 @@ class CellBody(Workflow[..., Any]):
         return self._print
 
     def body(self, inputs: Inputs) -> Body:
+        return self._body(inputs, keep=True)
+
+    def rehearsal(self, inputs: Inputs) -> Body:
+        return self._body(inputs, keep=False)
+
+    def _body(self, inputs: Inputs, *, keep: bool) -> Body:
+        """Return what an execution runs; *keep*: what it binds is for the notebook and ``Instance.locals()``."""
+
         async def run(found: Ambient) -> Payload:
             space, before = self._space(inputs)
-            self._spaces[found.instance_id] = (space, before)
             SPACES[found.instance_id] = (space, before)
+            if keep:
+                self._spaces[found.instance_id] = (space, before)
             with shell_steps.namespace(space):
                 if self.is_async:
                     await eval(self._code, space)
                 else:
                     await found.drive(functools.partial(exec, self._code, space))
             value = space.pop(RESULT, None)
-            self._spaces.pop(found.instance_id, None)
             SPACES.pop(found.instance_id, None)
-            self._completed = (space, before, value)
+            if keep:
+                self._spaces.pop(found.instance_id, None)
+                self._completed = (space, before, value)
             try:
                 return encode(value, ANY, what=f"the result of workflow {self.name}")
             except NotJournalable:  # a figure, say: it is made anew whenever the cell runs

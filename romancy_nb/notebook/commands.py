@@ -15,6 +15,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from romancy_nb import settings
+from romancy_nb.definitions.workflow import Workflow
 from romancy_nb.errors import InstanceNotFound
 from romancy_nb.notebook import decisions
 from romancy_nb.runtime import launch
@@ -50,7 +51,7 @@ class Command:
         flags: options without a value.
         valued: options with one.
         most: how many words it takes besides options; None: the rest of the line as it stands.
-        completes: what its words are: "id", "status", "command", "view" or "path".
+        completes: what its words are: "id", "checked", "status", "command", "view" or "path".
     """
 
     run: Callable[[Any, Words], Any]
@@ -77,6 +78,7 @@ class RomancyCommands(Magics):
             %romancy                                    what runs, what waits for you
             %romancy ls [STATUS|WORKFLOW]               the instances of the journal, newest first
             %romancy show ID                            the timeline of one instance
+            %romancy check [WORKFLOW|ID] [--all]        which recorded runs still fit the code as it is now; executes nothing
             %romancy resume ID                          go on in the background where it stopped
             %romancy cancel ID [REASON]                 cancel it, and undo what it did
             %romancy compensate ID [STEP ACTION]        undo it, or decide about an undo that gave up
@@ -256,6 +258,27 @@ def _resolve(shell: Any, words: Words) -> None:
     decisions.resolve(found, words.words[1:], str(words.options.get("note", "")), shell.user_ns)
 
 
+def _check(shell: Any, words: Words) -> Any:
+    __tracebackhide__ = True
+    from romancy_nb.runtime import checking
+
+    finished = bool(words.options.get("all"))
+    if not words.words:
+        return checking.check(finished=finished)
+    wanted = words.words[0]
+    named = shell.user_ns.get(wanted)
+    if isinstance(named, Workflow):
+        return checking.check(named, finished=finished)
+    if wanted in workflows():
+        return checking.check(wanted, finished=finished)
+    try:
+        return checking.Check([_instance(shell, "check", words).check()])
+    except InstanceNotFound as problem:
+        near = difflib.get_close_matches(wanted, workflows(), 1)
+        hint = f" Did you mean %romancy check {near[0]}?" if near else ""
+        raise InstanceNotFound(f"No workflow named {wanted!r} is defined here.{hint} {problem}") from None
+
+
 def _forget(shell: Any, words: Words) -> None:
     __tracebackhide__ = True
     found = _instance(shell, "forget", words)
@@ -358,6 +381,15 @@ COMMANDS: Final[dict[str, Command]] = {
         _ls, "[STATUS|WORKFLOW]", "list the instances, newest first", "ls paused", most=1, completes=("status",)
     ),
     "show": Command(_show, "ID", "show the timeline of an instance", "show order-7", most=1, completes=("id",)),
+    "check": Command(
+        _check,
+        "[WORKFLOW|ID] [--all]",
+        "play unfinished runs (all: ended ones, too) to the code as it is now: which still fit? executes nothing",
+        "check order",
+        ("all",),
+        most=1,
+        completes=("checked",),
+    ),
     "resume": Command(
         _resume, "ID", "go on in the background where it stopped", "resume order-7", most=1, completes=("id",)
     ),

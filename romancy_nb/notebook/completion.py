@@ -84,6 +84,8 @@ def _of_command(before: list[str], word: str) -> Iterable[str] | None:
     match command.completes:
         case ("id",):
             return _instances(word)
+        case ("checked",):
+            return [*registry.names("workflow"), *_instances(word)]
         case ("status",):
             return [*registry.names("workflow"), *statuses()]
         case ("command",):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from romancy_nb import words
+from romancy_nb.core.transitions import ACTIVE
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.workflow import Workflow
-from romancy_nb.runtime import fits
+from romancy_nb.runtime import checking
 
 __all__ = ["after_cell", "lines"]
 
@@ -25,7 +26,7 @@ def after_cell(result: Any) -> None:
 
 def lines(workflow: Workflow[..., Any]) -> list[str]:
     """Return what there is to say of a redefined workflow."""
-    found = fits.unfinished(workflow)
+    found = checking.unfinished(workflow)
     if not found:
         return []
     many = words.count(len(found), "unfinished instance")
@@ -36,14 +37,20 @@ def lines(workflow: Workflow[..., Any]) -> list[str]:
     return told
 
 
-def _said(fit: fits.Fit, name: str) -> str:
-    if fits.is_running(fit):
-        fitting = {"": ", which the new code fits", None: ""}.get(
-            fit.problem, "; the new code does not fit its history"
-        )
+def _said(fit: checking.Fit, name: str) -> str:
+    if fit.status in ACTIVE:
+        fitting = {
+            True: ", which the new code fits",
+            False: "; the new code does not fit its history",
+            None: "",
+        }[fit.fits]
         return f"goes on with the code it started with{fitting}. To use the new code, stop it and call {name} again."
-    if fit.problem == "":
+    if fit.fits:
         return f"the new code fits. Call {name} again: what is unchanged is reused."
-    if fit.problem is None:
-        return f"call {name} again: what is unchanged is reused."
-    return f"the new code parts from its history. Call {name} again: a new run reuses what is unchanged. {fit.problem}"
+    if fit.fits is None:
+        return f"call {name} again: what is unchanged is reused. Whether the new code fits, nobody can tell: {fit.says}"
+    return f"the new code parts from its history. Call {name} again: a new run reuses what is unchanged. {_capital(fit.says)}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -160,7 +160,7 @@ def _item(engine: Engine, head: Head, now: int) -> Item:
             then = f"{_again(head.workflow)}, or %romancy resume {head.instance}"
         case "stuck":
             says = f"its code no longer fits its history, {ago}; nothing is lost"
-            then = f"{_again(head.workflow)} and keeps what still fits"
+            then = f"%romancy check {head.instance} says where; {_again(head.workflow)} and keeps what still fits"
         case _:
             says, then = f"{status.replace('_', ' ')} {ago}", show
     return Item(head.instance, head.workflow, status, says, then)

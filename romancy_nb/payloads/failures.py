@@ -21,7 +21,7 @@ from romancy_nb.payloads.payload import Payload, is_forgotten
 from romancy_nb.payloads.text import NotText, deep_recursion, dumps, loads
 from romancy_nb.payloads.tree import Reader, Unkept, Writer, type_name
 
-__all__ = ["decode_failure", "describe", "encode_failure", "rebuild"]
+__all__ = ["add_note", "decode_failure", "describe", "encode_failure", "rebuild"]
 
 _LONGEST: Final = 8_000  # characters of a traceback, the last ones
 _LONGEST_MESSAGE: Final = 100_000
@@ -257,25 +257,25 @@ def rebuild(document: dict[str, Any], source: Reader) -> BaseException:
     """Return the error of *document*."""
     name = document["type"]
     lost = list(document.get("lost", ()))
-    error = None
-    if not document.get("stand_in"):
-        error = _of_its_class(name, document, source, lost)
-    if error is None:
-        error = ActivityError(source.any(document.get("message", "")), original=name)
+    message = source.any(document.get("message", ""))
+    found = None if document.get("stand_in") else _of_its_class(name, document, source, lost)
+    error = found if found is not None else ActivityError(message, original=name)
     for note in document.get("notes", ()):
-        error.add_note(source.any(note))
+        add_note(error, source.any(note))
+    if found is not None:
+        _check_text(found, message)
     if lost:
         note = f"Not journaled, and absent here: {', '.join(lost)}"
-        if note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
+        if note not in _notes(error):
+            add_note(error, note)
     if "traceback" in document:
         _try_set(error, _TRACEBACK, source.any(document["traceback"]))
     if "cause" in document:
-        error.__cause__ = rebuild(document["cause"], source)
+        _try_set(error, "__cause__", rebuild(document["cause"], source))
     if "context" in document:
         context = document["context"]
-        error.__context__ = error.__cause__ if context == "cause" else rebuild(context, source)
-    error.__suppress_context__ = bool(document.get("suppress_context"))
+        _try_set(error, "__context__", error.__cause__ if context == "cause" else rebuild(context, source))
+    _try_set(error, "__suppress_context__", bool(document.get("suppress_context")))
     return error
 
 
@@ -289,15 +289,13 @@ def _of_its_class(name: str, document: dict[str, Any], source: Reader, lost: lis
         if error is None:
             return None
         if not isinstance(error, BaseExceptionGroup):
-            error.args = tuple(
-                [_or_lost(argument, source, f"args[{i}]", lost) for i, argument in enumerate(document["args"])]
-            )
+            arguments = [_or_lost(argument, source, f"args[{i}]", lost) for i, argument in enumerate(document["args"])]
+            object.__setattr__(error, "args", tuple(arguments))  # past a __setattr__ of the user's, of frozen ones say
         for key, held in document.get("attributes", {}).items():
             missing = len(lost)
             value = _or_lost(held, source, f".{key}", lost)
             if len(lost) == missing:
                 _try_set(error, key, value)
-        _check_text(error, source.any(document.get("message", "")), lost)
     except Exception:
         return None
     return error
@@ -327,12 +325,25 @@ def _or_lost(document: Any, source: Reader, where: str, lost: list[str]) -> Any:
         return None
 
 
-def _check_text(error: BaseException, message: str, lost: list[str]) -> None:
+def _check_text(error: BaseException, message: str) -> None:
     """An error whose ``str()`` needs what was lost would say nothing; let its recorded message stand in a note."""
     try:
         str(error)
     except Exception:
-        error.add_note(f"Its message was: {message}")
+        note = f"Its message was: {message}"
+        if note not in _notes(error):  # it has been told on once already
+            add_note(error, note)
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Return the notes of an error, whatever its class makes of attributes."""
+    held = getattr(error, "__notes__", None)
+    return held if isinstance(held, list) else []
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note, also to an error that takes no attributes (a frozen data class)."""
+    _try_set(error, "__notes__", [*_notes(error), note])
 
 
 def _try_set(error: BaseException, name: str, value: Any) -> None:

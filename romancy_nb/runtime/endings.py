@@ -8,8 +8,16 @@ from romancy_nb.clock import now_us
 from romancy_nb.core import events as ev
 from romancy_nb.core.commands import Delivery
 from romancy_nb.core.events import Event
-from romancy_nb.errors import JournalError, RomancyError, RunHeldElsewhere, RunPaused, RunProblem
+from romancy_nb.errors import (
+    HistoryMismatch,
+    JournalError,
+    RomancyError,
+    RunHeldElsewhere,
+    RunPaused,
+    RunProblem,
+)
 from romancy_nb.payloads.failures import encode_failure
+from romancy_nb.runtime import parting
 from romancy_nb.runtime.inbox import AttemptEnded, Finished
 
 if TYPE_CHECKING:
@@ -70,12 +78,16 @@ def pause(engine: State, run: LiveRun, reason: str, error: BaseException | None)
         engine.tell_after_commit(run, waiter, Finished(error=told))
 
 
-def stick(engine: State, run: LiveRun, error: RomancyError) -> None:
-    """Code and history parted and nobody is there to decide: the run is stuck, nothing is lost (C6)."""
-    meta = {"message": str(error), "expected": getattr(error, "expected", None), "asked": getattr(error, "asked", None)}
+def stick(engine: State, run: LiveRun, mismatch: HistoryMismatch, edited: str) -> None:
+    """Code and history parted, and this run goes on only with code that fits: it is stuck, nothing is lost (C6).
+
+    Args:
+        edited: what was edited since the run began, in words.
+    """
+    meta = parting.facts(mismatch, edited)
     engine.record(run, [*run.opening, Event(ev.RUN_STUCK, now_us(), meta=meta)])
     run.opening = []
-    run.status, run.outcome = "stuck", (None, error)
+    run.status, run.outcome = "stuck", (None, parting.problem(run.instance, run.workflow.name, meta))
     close(engine, run)
 
 

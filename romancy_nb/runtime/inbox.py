@@ -106,6 +106,8 @@ class Start:
     """The output of the cell that made the call; None where prints go where they always go."""
     resume: bool = False
     """Asked for by ``Instance.resume``: a cancelled or finished run is told so instead of being run anew."""
+    strict: bool = False
+    """Only this very run is to go on, with whatever code there is; where they part it is stuck, and no new run is made (R7)."""
     since: float = field(default_factory=monotonic)
     next_look: float = 0.0
     follows: str = ""

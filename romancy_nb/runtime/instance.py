@@ -13,13 +13,13 @@ from romancy_nb.core import events as ev
 from romancy_nb.core.ledger import NOTEBOOK
 from romancy_nb.core.transitions import ACTIVE
 from romancy_nb.definitions import registry
-from romancy_nb.errors import AwaitInterrupted, InstanceNotFound, RunInterrupted, RunPaused, RunProblem, RunStuck
+from romancy_nb.errors import AwaitInterrupted, InstanceNotFound, RunInterrupted, RunPaused, RunProblem
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.codec import decode
-from romancy_nb.payloads.failures import decode_failure
+from romancy_nb.payloads.failures import add_note, decode_failure
 from romancy_nb.payloads.payload import Payload
-from romancy_nb.runtime import ownership
+from romancy_nb.runtime import ownership, parting
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.hosts import SIGNALS
 from romancy_nb.runtime.inbox import Finished, Found
@@ -28,6 +28,7 @@ from romancy_nb.runtime.tracebacks import throw
 
 if TYPE_CHECKING:
     from romancy_nb.definitions.workflow import Workflow
+    from romancy_nb.runtime.checking import Fit
     from romancy_nb.runtime.engine import Engine
 
 __all__ = ["Instance", "Instances", "Latch", "decoded", "use_timeline"]
@@ -233,15 +234,19 @@ class Instance(Generic[T]):
             )
         return found
 
-    def resume(self) -> Instance[T]:
+    def resume(self, *, strict: bool = False) -> Instance[T]:
         """Take the run up again in the background where it stopped, and return self.
+
+        Args:
+            strict: this very run goes on, also after an edit; where the code no longer fits its history it becomes stuck,
+                and nothing is executed. Without it, edited code makes a new run, which reuses what is unchanged.
 
         Raises:
             RunProblem: its workflow is not defined here, or there is nothing to resume.
         """
         from romancy_nb.runtime.launch import resume
 
-        resume(self._engine, self.id)
+        resume(self._engine, self.id, strict=strict)
         return self
 
     def cancel(self, reason: str = "") -> Instance[T]:
@@ -305,6 +310,24 @@ class Instance(Generic[T]):
 
         deciding.resolve(self._engine, self.id, step, outcome, result, note)
         return self
+
+    def check(self, code: Workflow[Any, Any] | None = None, *, seconds: float = 10.0) -> Fit:
+        """Play the newest run to the workflow as it is defined now, and say whether they still fit.
+
+        Nothing is executed and nothing is written; the workflow's own code runs, as on every replay. See ``rn.check``.
+
+        Args:
+            code: another workflow to play it to, for example one that is to replace it.
+            seconds: how long the code may take.
+
+        Returns:
+            The row of ``rn.check`` for this instance: true when it fits, and a sentence as text.
+
+        >>> order.check()  # doctest: +SKIP
+        """
+        from romancy_nb.runtime.checking import check_instance
+
+        return check_instance(self._engine, self.id, code, seconds)
 
     def _answer(self, query: str) -> Answer:
         def ask(engine: Engine) -> Any:
@@ -401,9 +424,7 @@ def join(engine: Engine, instance: str, latch: Latch) -> Finished | None:
             f"Instance {instance} was interrupted and nobody runs it. Call {_again(head)} to go on."
         )
     elif head.status == "stuck":
-        problem = RunStuck(
-            f"Instance {instance} is stuck: its code no longer fits its history. Call {_again(head)} to go on."
-        )
+        problem = parting.recorded(instance, head.workflow, (row.event for row in engine.journal.load(head.run)))
     elif head.status == "paused":
         slip = _why_paused(engine, head)
         if slip is not None:
@@ -426,7 +447,7 @@ def _why_paused(engine: Engine, head: Head) -> BaseException | None:
             if (event.meta or {}).get("reason") != "error" or event.payload is None:
                 return None
             error = decode_failure(event.payload)
-            error.add_note(f"Instance {head.instance} is paused. Mend the code and call {_again(head)} to go on.")
+            add_note(error, f"Instance {head.instance} is paused. Mend the code and call {_again(head)} to go on.")
             return error
     return None
 

@@ -91,7 +91,7 @@ def connect(url: str | Path | None = None, *, namespace: str | None = None, adop
     if adopt:
         for found in engine.ask(lambda engine: _ownerless(engine)):
             if registry.find("workflow", found.workflow) is not None:
-                resume(engine, found.instance)
+                resume(engine, found.instance, strict=True)  # nobody is there who could have meant an edit
     return where
 
 
@@ -283,8 +283,8 @@ def _forget(engine: Engine, instance_id: str) -> int:
     return engine.journal.forget([each.run for each in engine.journal.runs(instance_id)], now_us())
 
 
-def resume(engine: Engine, instance_id: str) -> Found:
-    """Take a run up again in the background."""
+def resume(engine: Engine, instance_id: str, *, strict: bool = False) -> Found:
+    """Take a run up again in the background; *strict*: this very run or none."""
     head = engine.ask(lambda engine: head_of(engine, instance_id))
     if head.workflow == NOTEBOOK:
         raise RunProblem(f"Instance {instance_id} is a notebook: run its cells, and they go on with what is recorded.")
@@ -298,7 +298,9 @@ def resume(engine: Engine, instance_id: str) -> Found:
     row = engine.ask(lambda engine: engine.journal.load(head.run)[0])
     inputs = workflow.recall(row.event.payload, head.digest)
     latch = Latch()
-    engine.inbox.put(_start(Request(workflow, inputs, instance_id), latch))
+    start = _start(Request(workflow, inputs, instance_id), latch)
+    start.strict = strict
+    engine.inbox.put(start)
     return started(latch.get())
 
 

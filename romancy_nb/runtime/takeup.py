@@ -12,10 +12,10 @@ from romancy_nb.core import saga
 from romancy_nb.core.events import Event
 from romancy_nb.core.replay import Key, Numbered, Pool
 from romancy_nb.core.transitions import ACTIVE, Action, Owner, decide, retry_point
-from romancy_nb.errors import HistoryMismatch, RunStuck, WrongArguments
+from romancy_nb.errors import HistoryMismatch, WrongArguments
 from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.failures import decode_failure
-from romancy_nb.runtime import cancelling, endings, ownership, starts, undoing
+from romancy_nb.runtime import cancelling, endings, ownership, parting, starts, undoing
 from romancy_nb.runtime.inbox import Finished, Found, Start
 from romancy_nb.runtime.live import Build, LiveRun
 
@@ -54,6 +54,8 @@ class TakeUp:
         if head is not None and owner == "nobody" and head.status in _UNENDED:
             head = self.recover(head)
         action = decide(head.status if head is not None else None, edited, owner)
+        if start.strict and head is not None and head.status in {"running", "waiting", "paused", "stuck"}:
+            action = Action.RESUME if owner == "nobody" else action
         if request.redo and head is not None and action in {Action.REPLAY, Action.RETRY, Action.RESUME}:
             action = Action.NEW_RUN
         self._do(action, start, instance, head)
@@ -248,12 +250,14 @@ class TakeUp:
     def parted(self, run: LiveRun, mismatch: HistoryMismatch) -> None:
         """Code and history do not fit: by hand that is an edit and makes a new run; a strict resume is stuck (R7)."""
         engine, start = self._engine, run.start
-        if start is None:
-            endings.stick(engine, run, RunStuck(str(mismatch)))
+        first = self._load(run.key)[0][1]
+        edited = parting.edits(run.workflow.name, first, start.reads) if start is not None else ""
+        if start is None or start.strict:
+            endings.stick(engine, run, mismatch, edited)
             return
         waiters, run.waiters = run.waiters, []
         if not run.replay_only:
-            endings.stick(engine, run, mismatch)
+            endings.stick(engine, run, mismatch, edited)
         engine.forget(run)
         engine.commit_now()
         head = self._head_of(run)

@@ -45,7 +45,7 @@ def without_our_frames(error: E) -> E:
         if each is None or id(each) in seen:
             continue
         seen.add(id(each))
-        each.__traceback__ = _reduced(each.__traceback__)
+        BaseException.with_traceback(each, _reduced(each.__traceback__))  # also where attributes cannot be set
         left += [each.__cause__, each.__context__]
         if isinstance(each, BaseExceptionGroup):
             left += each.exceptions

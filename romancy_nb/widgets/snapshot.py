@@ -58,7 +58,7 @@ _PAUSES: Final = {
 _HINTS: Final = {
     "paused": "Run the cell again: it goes on from here.",
     "interrupted": "Run the cell again: it goes on from here.",
-    "stuck": "Nothing is lost. Run the cell again: what is unchanged is kept, the rest is executed.",
+    "stuck": "Nothing is lost. Put the code back, or run the cell again as it is: what is unchanged is kept, the rest is executed.",
     "failed": "Run the cell again: what completed is kept.",
     "cancelled": "To start over: new=True.",
     "compensated": "Run the cell again: what was undone is executed anew, the rest is kept.",
@@ -224,8 +224,11 @@ def _problem(last: Event, status: str) -> str:
     meta = last.meta or {}
     if status == "stuck":
         expected, asked = clip(str(meta.get("expected") or "")), clip(str(meta.get("asked") or ""))
+        edited = f" Edited: {clip(str(meta['edited']))}." if meta.get("edited") else ""
         if expected or asked:
-            return f"History holds {expected or 'no further call'}; the code asks for {asked or 'nothing there'}."
+            return (
+                f"History holds {expected or 'no further call'}; the code asks for {asked or 'nothing there'}.{edited}"
+            )
         return clip(str(meta.get("message", "")))
     if (
         status in {"paused", "failed", "compensating", "compensated", "compensation_failed"}
