@@ -131,7 +131,7 @@ class _Telling:
         attributes = self.attributes(error, lost)
         if attributes:
             document["attributes"] = attributes
-        notes = getattr(error, "__notes__", None)
+        notes = _held(error, "__notes__")
         if isinstance(notes, (list, tuple)) and notes:
             document["notes"] = [self.kept_text(note) for note in notes if isinstance(note, str)]
         if isinstance(error, BaseExceptionGroup):
@@ -180,6 +180,14 @@ class _Telling:
         return kept
 
 
+def _held(error: BaseException, name: str) -> Any:
+    """Return an attribute that Python or we keep with an error, past a ``__getattr__`` of the user's; None: there is none."""
+    try:
+        return object.__getattribute__(error, name)
+    except Exception:
+        return None
+
+
 def _args(error: BaseException) -> tuple[Any, ...]:
     held: Any = error.args
     return held if isinstance(held, tuple) else ()
@@ -195,9 +203,9 @@ def _attributes(error: BaseException) -> dict[str, Any]:
                     value = member.__get__(error)
                 except Exception:
                     continue
-                if value is not None:
+                if value is not None or "__slots__" in vars(cls):  # None in a slot of a class in Python was put there
                     found[name] = value
-    held = getattr(error, "__dict__", None)
+    held = _held(error, "__dict__")
     if isinstance(held, dict):
         found.update({name: value for name, value in held.items() if isinstance(name, str) and _is_attribute(name)})
     return found
@@ -228,7 +236,7 @@ def _clean(text: str) -> str:
 
 def _traceback(error: BaseException) -> str:
     """Return the traceback of *error* as text, without our own frames; what was recorded of it earlier comes first."""
-    recorded = getattr(error, _TRACEBACK, "")
+    recorded = _held(error, _TRACEBACK)
     try:
         frames = [
             frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_HIDDEN)
@@ -337,7 +345,7 @@ def _check_text(error: BaseException, message: str) -> None:
 
 def _notes(error: BaseException) -> list[str]:
     """Return the notes of an error, whatever its class makes of attributes."""
-    held = getattr(error, "__notes__", None)
+    held = _held(error, "__notes__")
     return held if isinstance(held, list) else []
 
 
@@ -350,6 +358,6 @@ def _try_set(error: BaseException, name: str, value: Any) -> None:
     try:
         object.__setattr__(error, name, value)
     except Exception:
-        held = getattr(error, "__dict__", None)
+        held = _held(error, "__dict__")
         if isinstance(held, dict):
             held[name] = value

@@ -361,9 +361,11 @@ class CellCall:
                     host.do(message)
                 told = self._take(message)
                 if told is not None:
-                    return self._finish(told)
+                    self._finish(told)
+                    break
                 if host.interrupts:
                     raise self._interrupted()
+        return self._value(told)
 
     async def run_async(self) -> Any:
         """Wait on the kernel's loop; activations run on it too, between its other callbacks."""
@@ -385,7 +387,8 @@ class CellCall:
                             host.do(message)
                     told = self._take(message)
                     if told is not None:
-                        return self._finish(told)
+                        self._finish(told)
+                        break
                     if host.interrupts:
                         raise AwaitInterrupted(str(self._interrupted()))
         except asyncio.CancelledError as error:
@@ -393,6 +396,7 @@ class CellCall:
                 raise
             host.interrupts += 1
             raise AwaitInterrupted(str(self._interrupted())) from None
+        return self._value(told)
 
     def _take(self, message: Any) -> Finished | None:
         if isinstance(message, Finished):
@@ -405,14 +409,17 @@ class CellCall:
             self._observer.found(self._handle, message.what, message.line)
         return None
 
-    def _finish(self, told: Finished) -> Any:
-        __tracebackhide__ = True
+    def _finish(self, told: Finished) -> None:
         self._drain()
         run = self._run
         if run is not None and run.executed and run.replayed + run.reused:
             self._observer.notice(f"from journal: {run.replayed + run.reused}, executed: {run.executed}")
         if self._handle is not None:
             self._observer.ended(self._handle, told.error)
+
+    def _value(self, told: Finished) -> Any:
+        """Return the result or raise the error, outside of every ``with``: those set attributes of an error that passes."""
+        __tracebackhide__ = True
         if told.error is not None:
             throw(told.error)
         return decoded(self._request.workflow, self._request.workflow.name, told.payload)

@@ -27,9 +27,16 @@ def throw(error: BaseException) -> NoReturn:
     """
     __tracebackhide__ = True
     without_our_frames(error)
-    if error.__traceback__ is None and not hasattr(error, "_render_traceback_"):
+    if error.__traceback__ is None and not _shows_itself(error):
         exec(_RAISE, {"error": error})
     raise error
+
+
+def _shows_itself(error: BaseException) -> bool:
+    try:
+        return hasattr(error, "_render_traceback_")
+    except Exception:  # a __getattr__ of the person's class
+        return False
 
 
 def without_our_frames(error: E) -> E:

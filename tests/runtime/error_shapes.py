@@ -30,11 +30,11 @@ class Declined(Exception):
 
 
 class Odd(Exception):
-    __slots__ = ("code",)
+    __slots__ = ("code", "extra", "unset")
 
     def __new__(cls, code: int, other: int = 0) -> Odd:
         made = super().__new__(cls, code)
-        made.code = code
+        made.code, made.extra = code, None
         return made
 
 
@@ -71,8 +71,6 @@ class Quarrelsome(Exception):
         raise RuntimeError("str")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
         raise RuntimeError("getattr")
 
     def __reduce__(self) -> Any:
@@ -237,7 +235,10 @@ def portrait(error: BaseException | None, depth: int = 0, *, traceback: bool = T
         "attributes": {name: _shown(value, depth) for name, value in sorted(held.items()) if not name.startswith("__")},
         "members": {
             name: _shown(_get(error, name), depth)
-            for name in ("errno", "strerror", "filename", "start", "reason", "name", "path", "lineno", "text", "value")
+            for name in (
+                *("errno", "strerror", "filename", "start", "reason", "name", "path", "lineno", "text", "value"),
+                *("code", "extra", "unset"),
+            )
         },
         "notes": list(held.get("__notes__", ())),
         "text": _text(error),
@@ -260,7 +261,7 @@ def _shown(value: Any, depth: int) -> Any:
 
 def _get(error: BaseException, name: str) -> Any:
     try:
-        return getattr(error, name, None)
+        return getattr(error, name)
     except Exception as failed:
         return f"raises {type(failed).__name__}"
 
