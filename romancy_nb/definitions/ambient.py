@@ -7,7 +7,7 @@ through which definitions start workflows without knowing the engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
@@ -26,6 +26,7 @@ __all__ = [
     "ActivityFacts",
     "CellPort",
     "Context",
+    "DatabaseResult",
     "DatabaseSession",
     "Handle",
     "Launcher",
@@ -62,9 +63,23 @@ class ActivityFacts:
 class DatabaseSession(Protocol):
     """What ``ctx.session`` is; see ``runtime.sessions.Session``."""
 
-    def execute(self, sql: str, parameters: Sequence[Any] | None = None) -> Any: ...
+    def execute(self, sql: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> DatabaseResult: ...
+    def sql(self, query: str, parameters: Sequence[Any] | dict[str, Any] | None = None) -> DatabaseResult: ...
     def executemany(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None: ...
+    def register(self, name: str, frame: Any) -> None: ...
     def append(self, table: str, frame: Any) -> None: ...
+
+
+class DatabaseResult(Protocol):
+    """What a statement of a session answered; see ``runtime.sessions.Result``."""
+
+    columns: tuple[str, ...]
+
+    def fetchall(self) -> list[tuple[Any, ...]]: ...
+    def fetchone(self) -> tuple[Any, ...] | None: ...
+    def __iter__(self) -> Iterator[tuple[Any, ...]]: ...
+    def df(self) -> Any: ...
+    def arrow(self) -> Any: ...
 
 
 ACTIVITY: ContextVar[ActivityFacts | None] = ContextVar("romancy_activity", default=None)
@@ -123,10 +138,20 @@ class Context:
         """Activities only: the journal's own database. What is written through it commits with the step's record (S1).
 
         Raises:
-            WrongPlace: the activity is called as a plain function, so there is no step.
+            WrongPlace: the activity is called as a plain function, so there is no step; or it runs on an ``executor=``.
+
+        Example:
+            >>> @rn.activity  # doctest: +SKIP
+            ... def book(ctx, order: str, amount: float) -> None:
+            ...     ctx.session.execute("insert into ledger values (?, ?)", [order, amount])
         """
         facts = self._activity("session")
         if facts.session is None:
+            if facts.open_session is None and facts.instance_id:
+                raise WrongPlace(
+                    "ctx.session belongs to the process that has the journal, and this activity runs on an executor=, which may "
+                    "be another one. Leave executor= away, or return the rows and write them in an activity of their own."
+                )
             if facts.open_session is None:
                 raise WrongPlace(
                     "ctx.session belongs to a step of a workflow or durable notebook; this activity is called as a plain "

@@ -12,7 +12,7 @@ from romancy_nb.core import events as ev
 from romancy_nb.core.commands import Delivery, OpenCall
 from romancy_nb.core.events import Event
 from romancy_nb.definitions.ambient import ActivityFacts
-from romancy_nb.errors import SessionError
+from romancy_nb.errors import JournalError, SessionError
 from romancy_nb.journal.protocol import Row
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.payloads.payload import Payload
@@ -57,7 +57,8 @@ class Calls(Turns):
         attempt = Attempt(
             run.key, call.place, number, call.command, self._facts(run, call, number), call.failures, call.first_at
         )
-        attempt.facts.open_session = lambda: self._open_session(attempt)
+        if attempt.activity.options.executor in (None, "main"):  # elsewhere it may be another process
+            attempt.facts.open_session = lambda: self._open_session(attempt)
         self._after.append(attempt)
 
     def _doubt(self, run: LiveRun, call: OpenCall) -> None:
@@ -166,18 +167,28 @@ class Calls(Turns):
         """On the activity's thread: the session is opened on ours, where the journal is held."""
 
         def open_now(engine: Calls) -> Session:
+            run = engine.live.get(attempt.run)
+            current = engine._dispatcher.flying.get((attempt.run, attempt.place)) is attempt
+            if run is None or run.finished or not current or attempt.over or attempt.interrupted:
+                raise SessionError(
+                    f"Activity {attempt.activity.name} ({attempt.facts.instance_id}) cannot have a session any more: attempt "
+                    f"{attempt.number} was abandoned, stopped, or its run was taken up by another process. Nothing was written."
+                )
             attempt.session = Session(engine.journal, attempt)
             engine.sessions.add(attempt.session)
             return attempt.session
 
-        opened: Session = self.ask(open_now)
+        opened: Session = self.ask(open_now, timeout=None)  # waiting for the file fails nothing (D2)
         return opened
 
     def _drop_session(self, attempt: Attempt) -> None:
         if attempt.session is not None:
-            session, attempt.session = attempt.session, None
-            self.sessions.discard(session)
-            session.roll_back()
+            attempt.session.roll_back()
+
+    def _stop_attempt(self, attempt: Attempt) -> None:
+        """Stop: interrupt it, and take back what it wrote through a session."""
+        self._dispatcher.interrupt(attempt)
+        self._drop_session(attempt)
 
     def _end_session(self, run: LiveRun | None, item: AttemptEnded) -> AttemptEnded:
         """Commit what the attempt wrote, with its outcome, if that still counts; else take it back (S1).
@@ -187,9 +198,8 @@ class Calls(Turns):
         attempt, session = item.attempt, item.attempt.session
         assert session is not None
         attempt.session = None
-        self.sessions.discard(session)
         counts = run is not None and attempt.place in run.calls and attempt.place not in run.unwanted
-        if not item.ok or attempt.over or not counts:
+        if not item.ok or attempt.over or session.over or not counts:
             session.roll_back()
             return replace(item, interrupted=True) if item.ok else item  # as if it had not been executed
         meta = {"ok": True}
@@ -197,12 +207,24 @@ class Calls(Turns):
         try:
             session.commit(outcome)
         except Exception as error:
+            assert run is not None
+            try:
+                if self._is_settled(attempt):
+                    return item
+            except JournalError as unknown:  # whoever takes the run up when the journal can be read finds out
+                endings.pause(self, run, "doubt", unknown)
+                return replace(item, interrupted=True)
             conflict = SessionError(
                 f"What activity {attempt.activity.name} wrote could not be committed, so it counts as not executed: {error}"
             )
             conflict.__cause__ = error
             return self._dispatcher._failed(attempt, conflict)
         return item
+
+    def _is_settled(self, attempt: Attempt) -> bool:
+        """The commit of its session was reported as failed: did it get in all the same (X5)?"""
+        found = self.journal.outcomes(attempt.run)
+        return any(event.call == attempt.place and event.attempt == attempt.number for event in found)
 
     def _keep_output(self, run: LiveRun, attempt: Attempt) -> tuple[Payload, ...]:
         """Journal what an attempt put out; return what of it stands in no cell yet (N4)."""

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -235,7 +235,8 @@ class Dispatcher:
         try:
             args, kwargs = activity.signature.decode_inputs(attempt.command.payload, attempt.command.extra)
             if activity.signature.takes_context:
-                args = (Context(facts=attempt.facts), *args)
+                # it may be another process: what leads back into this one stays here
+                args = (Context(facts=replace(attempt.facts, report_log=None, enter=None)), *args)
             future = attempt.future = executor.submit(Plain(activity.function), *args, **kwargs)
         except BaseException as error:
             self._inbox.put(self._failed(attempt, error))

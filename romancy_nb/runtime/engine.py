@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -73,11 +74,15 @@ class Engine(Notebooks):
     def ask(self, work: Any, timeout: float | None = PATIENCE) -> Any:
         """Run ``work(engine)`` on the engine thread, with the journal held, and return what it returns.
 
+        Args:
+            work: called with the engine.
+            timeout: None: however long the journal is held elsewhere; else the engine's ``PATIENCE`` counts.
+
         Raises:
-            JournalBusy: the journal was held elsewhere for longer than *timeout* seconds.
+            JournalBusy: the journal was held elsewhere for too long.
         """
         reply: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
-        self.inbox.put(Ask(work, reply))
+        self.inbox.put(Ask(work, reply) if timeout is not None else Ask(work, reply, since=inf))
         while True:
             try:
                 ok, value = reply.get(timeout=1.0)
@@ -165,9 +170,9 @@ class Engine(Notebooks):
             pass
         if items:
             self._last_work = monotonic()
-        elif self.journal.held and not self.sessions and (monotonic() - self._last_work >= IDLE):
+        elif self.journal.held and not self.in_session() and (monotonic() - self._last_work >= IDLE):
             self.journal.release()
-        if self.journal.held and not self.sessions and self.journal.wanted():
+        if self.journal.held and not self.in_session() and self.journal.wanted():
             self.journal.release()
         return items
 
@@ -219,7 +224,7 @@ class Engine(Notebooks):
                 run = self._started_by(item.start)
                 flying = self._flying(run) if run is not None else []
                 for attempt in flying:
-                    self._dispatcher.interrupt(attempt)
+                    self._stop_attempt(attempt)
                 item.waiter.tell(self._paused(run, flying, busy=str(busy)))
             if _abandoned(item):
                 continue
@@ -336,7 +341,7 @@ class Engine(Notebooks):
             return
         in_flight = self._flying(run)
         for attempt in in_flight:
-            self._dispatcher.interrupt(attempt)
+            self._stop_attempt(attempt)
         for delivery in run.sent + run.pending:
             if delivery.kind in ev.OUTCOMES and delivery.place not in run.noted:
                 self.record(run, [endings.recorded(delivery)])
@@ -386,8 +391,8 @@ class Engine(Notebooks):
         self._after = [act for act in self._after if not isinstance(act, Attempt)]
         for attempt in self._dispatcher.flying.values():
             self._dispatcher.cancel(attempt)
-        while self.sessions:  # their attempts are told when they come to their next statement
-            self.sessions.pop().roll_back()
+        for session in self.sessions:  # their attempts are told when they come to their next statement
+            session.roll_back()
         for key in [key for key, run in self.live.items() if run.unsaved]:
             self.save(self.live[key])
         self._commit()

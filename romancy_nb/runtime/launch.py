@@ -268,7 +268,7 @@ def forget(found: str | Instance[Any]) -> int:
         262144
     """
     instance_id = found if isinstance(found, str) else found.id
-    return int(current().ask(lambda engine: _forget(engine, instance_id), timeout=None))
+    return int(current().ask(lambda engine: _forget(engine, instance_id)))
 
 
 def _forget(engine: Engine, instance_id: str) -> int:
@@ -277,6 +277,11 @@ def _forget(engine: Engine, instance_id: str) -> int:
     status = status_of(engine, instance_id)[0]
     if (status in ACTIVE and head.workflow != NOTEBOOK) or (live is not None and live.calls):
         raise RunProblem(f"Instance {instance_id} is {status}. Stop it, or wait until it has ended, then forget it.")
+    if engine.in_session():
+        raise RunProblem(
+            f"Nothing of {instance_id} was forgotten: an activity is writing to the journal's database through its session, and "
+            "forgetting makes the file anew. Try again when it has completed."
+        )
     if live is not None:
         engine.put_down(live)
         engine.forget(live)

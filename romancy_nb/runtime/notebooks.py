@@ -222,7 +222,7 @@ class Notebooks(Activations):
         run.ledger.note(place, attempts=call.attempts, failed=call.failed, failures=call.failures)
         flying = self._dispatcher.flying.get((run.key, place))
         if flying is not None:
-            self._dispatcher.interrupt(flying)
+            self._stop_attempt(flying)
         else:
             self._timers.cancel((run.key, place, "retry"))
             run.calls.pop(place, None)

@@ -118,6 +118,12 @@ class State:
     def host(self) -> ThreadHost:
         return self._hosts[next(self._next_host) % len(self._hosts)]
 
+    def in_session(self) -> bool:
+        """Has any activity a session open? Then the journal is not let go of (D2)."""
+        if self.sessions:
+            self.sessions = {session for session in self.sessions if not session.closed}
+        return bool(self.sessions)
+
     # -- declared here, done in a layer above ---------------------------------
 
     def ask(self, work: Any, timeout: float | None = None) -> Any:

@@ -291,8 +291,13 @@ class TakeUp:
         if not settled:
             return head
         rows = engine.journal.load(head.run, parts=False)
-        known = {row.event.call for row in rows if row.event.kind in ev.OUTCOMES or row.event.kind in _RECORDED}
-        lost = [event for event in settled if event.call not in known]
+        # by attempt: an earlier one of the same call may have failed, or have come late, and have its event
+        known = {
+            (row.event.call, row.event.attempt)
+            for row in rows
+            if row.event.kind in ev.OUTCOMES or row.event.kind in _RECORDED
+        }
+        lost = [event for event in settled if (event.call, event.attempt) not in known]
         if not lost:
             return head
         engine.add_rows([Row(head.run, number, event) for number, event in enumerate(lost, rows[-1].seq + 1)])

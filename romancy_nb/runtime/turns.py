@@ -45,6 +45,8 @@ class Turns(State):
             except JournalError as error:
                 # its outcome may be unknown: ask, and if it did not get in, try once more on a fresh connection (X5)
                 log.warning("a commit failed and is tried once more: %s", error)
+                for session in self.sessions:  # the file is not let go of with one open; their attempts are tried again
+                    session.roll_back()
                 self.journal.release()
                 self.hold()
                 if not self.journal.committed(batch.turn):
