@@ -183,11 +183,13 @@ class _Walk:
             self._written.add((0, name))
         for chain in names.reads:
             root = chain[0]
+            if root in own:
+                continue
             if root in instead and instead[root] is MISSING:
                 self._read(self._key(root, "", (0, root)), "undefined")
-            elif root in instead and root not in own:
+            elif root in instead:
                 self._take(root, "", instead[root], (0, root))
-            elif root not in own:
+            else:
                 self._global(chain, namespace, "")
         return self._all()
 

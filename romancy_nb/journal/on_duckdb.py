@@ -65,6 +65,7 @@ class DuckDBJournal:
         self._heads = HeadIndex(self._ask)
         self._stored: OrderedDict[tuple[str, bool], None] = OrderedDict()
         self._left_at: tuple[Any, ...] | None = None  # what the file looked like when we let go
+        self._opened: tuple[int, int] | None = None  # which file it is that we have open
         self._queries = sql.queries("duckdb")
         _open.add(self)
 
@@ -121,15 +122,22 @@ class DuckDBJournal:
         """Close the file and let go of it. Harmless when not held."""
         if not self.held:
             return
+        replaced = self.foreign()
         try:
             self._close()
-            self._left_at = self._look()
+            self._left_at = None if replaced else self._look()
         finally:
             self._lock.give_back()
 
     def wanted(self) -> bool:
         """True when another process waits for the file and we have had it for a tenth of a second. One ``os.stat``."""
         return self.held and self._lock.wanted()
+
+    def foreign(self) -> bool:
+        """True when the file is not the one that we know: deleted or replaced while we hold it, or written to since."""
+        if not self.held:
+            return self._left_at is None or self._look() != self._left_at
+        return self._opened is not None and _which(self._path) != self._opened
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -243,9 +251,9 @@ class DuckDBJournal:
         return self._heads.known()
 
     def moved(self, epochs: Mapping[int, int]) -> set[int]:
-        """Which of the runs in *epochs* (run key -> my epoch) were taken up by somebody else since."""
+        """Which of the runs in *epochs* (run key -> my epoch) were taken up by somebody else since, or are not there."""
         heads = self._heads.of_runs(epochs)
-        return {run for run, head in heads.items() if head.epoch > epochs[run]}
+        return {run for run, epoch in epochs.items() if run not in heads or heads[run].epoch > epoch}
 
     def load(self, run: int, *, parts: bool = True) -> list[Row]:
         """The history of *run* in order. With *parts* false, binary parts come described, without their data.
@@ -294,6 +302,7 @@ class DuckDBJournal:
             check = True
         try:
             self._connection = duckdb.connect(str(self._path), config=migrate.CONFIG)
+            self._opened = _which(self._path)
             if check:
                 migrate.apply_migrations(self._connection, self._path)
             self._reader = self._connection.cursor()
@@ -401,6 +410,15 @@ class DuckDBJournal:
         self._appender = self._apart = self._reader = self._connection = None
         self._heads.forget()
         self._left_at = None
+
+
+def _which(path: Path) -> tuple[int, int] | None:
+    """Which file has the name now."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _after_fork() -> None:

@@ -113,6 +113,9 @@ class Journal(Protocol):
     def wanted(self) -> bool:
         """True when another process rang the bell since we acquired. Cheap: called once a turn."""
 
+    def foreign(self) -> bool:
+        """True when it is not as we know it: deleted or replaced while held, or written by others since we let go. Cheap."""
+
     def commit(self, batch: Batch) -> None:
         """Write *batch* durably, all or nothing."""
 
@@ -150,7 +153,7 @@ class Journal(Protocol):
         """The data of one binary part."""
 
     def moved(self, epochs: Mapping[int, int]) -> set[int]:
-        """Which of the runs in *epochs* (run key -> my epoch) were taken up by somebody else since (D3)."""
+        """Which of the runs in *epochs* (run key -> my epoch) were taken up by somebody else since (D3), or are not there."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
         """Answer one read-only statement over the public views; anything else is refused."""

@@ -85,6 +85,7 @@ class CellBody(Workflow[..., Any]):
         self._code = source.compile()
         self._base: dict[str, Any] | None = None
         self._print: Fingerprint | None = None
+        self._own: frozenset[str] = frozenset()  # the names of the inputs on the magic's line
         self._instance: str | None = None
         self._completed: tuple[dict[str, Any], dict[str, Any], Any] | None = None
         self._spaces: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
@@ -135,6 +136,7 @@ class CellBody(Workflow[..., Any]):
             self, Inputs(NULL, digest, secrets), instance_id, new, tuple([redo] if isinstance(redo, str) else redo)
         )
         self._instance = bodies_stored.instance_of(wanted)
+        self._own = frozenset(kwargs)
         read, instead = self._values(wanted, kwargs)
         kept = {name: value for name, value in read.items() if _journalable(name, value)}
         payload = encode_fields({**given, **kept}, {}, redacted=secrets, what=what)
@@ -199,7 +201,7 @@ class CellBody(Workflow[..., Any]):
                     f"Workflow {self.name} was called with the secret `{name}`, which is never journaled, and the process that "
                     f'had it is gone. Read it from the environment in the body (os.environ["{name.upper()}"]) instead.'
                 )
-        given = set(journaled) - set(self._names.roots)
+        given = set(journaled) - set(self._names.roots) | self._own  # they win over the notebook's variables
         for name, value in {**journaled, **inputs.secrets}.items():
             if name in given or name not in space or self._base is None:
                 space[name] = value

@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
+from IPython.core.error import UsageError
+
 from romancy_nb.definitions.activity import Activity
 from romancy_nb.definitions.pending import NotAwaited
 from romancy_nb.definitions.workflow import Workflow
@@ -41,6 +43,12 @@ _HINTS: Final[list[tuple[type[BaseException], re.Pattern[str], str]]] = [
         re.compile(r"SQLite objects created in a thread"),
         "Activities run in threads of their own, and this connection was made in another one. Make it inside the activity that "
         'uses it; or let the activity run in the cell\'s thread: @rn.activity(executor="main").',
+    ),
+    (
+        UsageError,
+        re.compile(r"Line magic function `%%(romancy_)?(workflow|activity)` not found"),
+        "Jupyter takes %% for a cell's magic only in the very first line, without a comment or a blank line above it. Move the "
+        "magic there; or write it with a single %, which may stand below comments.",
     ),
 ]
 _AWAIT: Final = re.compile(r"object (\S+) can't be used in 'await' expression|'(\S+)' object can't be awaited")

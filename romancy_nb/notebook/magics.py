@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import io
+import linecache
 import re
 import tokenize
+import types
 from dataclasses import dataclass, field
 from keyword import iskeyword
 from typing import Any, Final
@@ -201,6 +203,18 @@ _FORMS = (
 )
 
 
+def _evaluated(code: types.CodeType, namespace: dict[str, Any], text: str) -> Any:
+    """What an expression of the magic's line comes to. An error says which it was, and its traceback begins there."""
+    __tracebackhide__ = True
+    file = code.co_filename
+    linecache.cache[file] = (len(text), None, [f"{text}\n"], file)  # or there would be a frame without its line
+    try:
+        return eval(code, namespace)
+    except Exception as error:
+        error.add_note(f"This was {text} on the magic's line, which is evaluated in the notebook.")
+        raise error.with_traceback(error.__traceback__ and error.__traceback__.tb_next) from None
+
+
 @magics_class
 class RomancyMagics(Magics):
     """``%%romancy_activity`` and ``%%romancy_workflow``."""
@@ -304,7 +318,10 @@ class RomancyMagics(Magics):
         from romancy_nb.notebook.bodies import CellBody
 
         __tracebackhide__ = True
-        inputs = {name: self._value(text) for name, text in parsed.inputs.items()}
+        inputs: dict[str, Any] = {}
+        for name, text in parsed.inputs.items():
+            code = compile(ast.parse(text, mode="eval"), "<magic>", "eval")
+            inputs[name] = _evaluated(code, self._namespace, f"{name}={text}")
         try:
             body = CellBody(self.shell, parsed.name, cell, f"%%romancy_workflow {line}".rstrip(), options)
         except SyntaxError as error:
@@ -358,10 +375,9 @@ class RomancyMagics(Magics):
     def _arguments(self, parsed: Line) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Evaluate the inside of a call. It is given a line of its own, so that a comment ends with it."""
         __tracebackhide__ = True
-        found: tuple[tuple[Any, ...], dict[str, Any]] = eval(
-            compile(RomancyMagics._call_tree(parsed), f"<--{parsed.mode}>", "eval"),
-            {**self._namespace, _COLLECT: lambda *args, **kwargs: (args, kwargs)},
-        )
+        code = compile(RomancyMagics._call_tree(parsed), f"<--{parsed.mode}>", "eval")
+        namespace = {**self._namespace, _COLLECT: lambda *args, **kwargs: (args, kwargs)}
+        found: tuple[tuple[Any, ...], dict[str, Any]] = _evaluated(code, namespace, f"--{parsed.mode} {parsed.call}")
         return found
 
     @staticmethod

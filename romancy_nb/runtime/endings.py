@@ -21,6 +21,7 @@ from romancy_nb.runtime import parting
 from romancy_nb.runtime.inbox import AttemptEnded, Finished
 
 if TYPE_CHECKING:
+    from romancy_nb.journal.protocol import Journal
     from romancy_nb.runtime.capture import Part
     from romancy_nb.runtime.dispatcher import Attempt
     from romancy_nb.runtime.live import LiveRun
@@ -32,6 +33,7 @@ __all__ = [
     "close",
     "closed",
     "disconnected",
+    "gone",
     "is_doubt",
     "lost",
     "output",
@@ -91,8 +93,21 @@ def stick(engine: State, run: LiveRun, mismatch: HistoryMismatch, edited: str) -
     close(engine, run)
 
 
-def lost(run: LiveRun) -> RunProblem:
-    """Return the error for those who wait for a run that another process took up."""
+def gone(where: str) -> str:
+    """Say that the journal's file is not there any more."""
+    return (
+        f"The journal {where} was deleted or replaced while this process had it open, so what it held is gone. "
+        "From here on the file of that name is used, a new one if there is none."
+    )
+
+
+def lost(run: LiveRun, journal: Journal) -> RunProblem:
+    """Return the error for those who wait for a run that another process took up, or whose journal was deleted."""
+    if not journal.heads([run.instance]):
+        return RunProblem(
+            f"{run.instance} is not in the journal {journal.where} any more: the file was deleted or replaced while it ran. "
+            "What was recorded before is gone. Call it again: it begins anew."
+        )
     return RunHeldElsewhere(
         f"Instance {run.instance} was taken up by another process. Call the workflow again to follow it."
     )

@@ -39,6 +39,7 @@ from romancy_nb.runtime.inbox import (
     Paused,
     Start,
     Stop,
+    Tell,
     Withdrawn,
 )
 from romancy_nb.runtime.live import LiveRun
@@ -198,6 +199,9 @@ class Engine(Notebooks):
         Raises:
             JournalBusy: *item*, for which it is wanted, has waited long enough.
         """
+        if self.journal.held and self.journal.foreign():
+            log.warning("%s", endings.gone(self.journal.where))
+            self.journal.release()
         while not self.journal.held:
             try:
                 changed = self.journal.acquire(0.1)
@@ -207,7 +211,12 @@ class Engine(Notebooks):
                     raise
                 continue
             if changed and self.live:
-                epochs = {key: run.epoch for key, run in self.live.items() if not run.finished and not run.opening}
+                begun = {row.run for row in self._rows if row.seq == 1}  # by this turn, so nobody can have them yet
+                epochs = {
+                    key: run.epoch
+                    for key, run in self.live.items()
+                    if not run.finished and not run.opening and key not in begun
+                }
                 for key in self.journal.moved(epochs):
                     self._lost(self.live[key])
 
@@ -365,11 +374,19 @@ class Engine(Notebooks):
         return Paused(max(0, run.executed - len(flying)), names, run.instance, what, busy)
 
     def _lost(self, run: LiveRun) -> None:
-        """Another process took the run up while we had let go of the file (D3)."""
+        """Another process took the run up while we had let go of the file (D3), or the file was deleted."""
         self.put_down(run)
         run.finished = True
-        error = endings.lost(run)
-        for waiter in run.waiters:
+        error = endings.lost(run, self.journal)
+        tells = [act for act in self._after if isinstance(act, Tell) and act.run is run]
+        self._rows = [row for row in self._rows if row.run != run.key]
+        self._touched.pop(run.key, None)
+        self._after = [
+            act
+            for act in self._after
+            if not (isinstance(act, Tell) and act.run is run) and not (isinstance(act, Attempt) and act.run == run.key)
+        ]
+        for waiter in dict.fromkeys([*run.waiters, *(tell.waiter for tell in tells)]):
             waiter.tell(Finished(error=error))
         self.live.pop(run.key, None)
 

@@ -64,6 +64,11 @@ class Notebooks(Activations):
             self._begin(instance, path, head)
         else:
             self._reopen(head)
+        # at once and not with the first step: it tells another kernel that the notebook is open here
+        run = self.newest[instance]
+        self.record(run, run.opening)
+        run.opening = []
+        self._commit()
         return head
 
     def _may_open(self, head: Head, name: str) -> None:
@@ -122,6 +127,8 @@ class Notebooks(Activations):
             return
         run = self.newest.get(item.instance)
         try:
+            if self.journal.foreign():  # somebody may have deleted it, and what we remember with it
+                self.hold()
             if run is None or run.ledger is None or run.finished or run.status == "paused":
                 self.hold()
                 self._commit()

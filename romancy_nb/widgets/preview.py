@@ -153,15 +153,31 @@ def _pieces(document: Any, parts: tuple[Part, ...], depth: int = 0) -> Iterator[
         yield "}"
 
 
-_BRACKETS: Final = {"tuple": ("(", ")"), "set": ("{", "}")}
-
-
 def _listed(items: list[Any], parts: tuple[Part, ...], depth: int) -> Iterator[str]:
     between = ""
     for item in items:
         yield between
         yield from _pieces(item, parts, depth)
         between = ", "
+
+
+def _bracketed(kind: str, items: list[Any], parts: tuple[Part, ...], depth: int) -> Iterator[str]:
+    """What Python writes with brackets of its own and JSON cannot: tuples, sets, dicts with keys that are no texts."""
+    if kind == "set" and not items:
+        yield "set()"
+    elif kind == "dict":
+        between = "{"
+        for pair in items:
+            yield between
+            yield from _pieces(pair[0], parts, depth)
+            yield ": "
+            yield from _pieces(pair[1], parts, depth)
+            between = ", "
+        yield "}" if items else "{}"
+    else:
+        yield "(" if kind == "tuple" else "{"
+        yield from _listed(items, parts, depth)
+        yield "}" if kind == "set" else ",)" if len(items) == 1 else ")"
 
 
 def _tagged(tag: str, document: dict[str, Any], parts: tuple[Part, ...], depth: int) -> Iterator[str]:
@@ -174,11 +190,8 @@ def _tagged(tag: str, document: dict[str, Any], parts: tuple[Part, ...], depth: 
         yield f"<{parts[held].codec}, {size(parts[held].size)}>" if known else "<binary>"
     elif len(document) == 1:
         yield from _pieces(held, parts, depth)
-    elif held in _BRACKETS and isinstance(items := document.get("items"), list) and (items or held == "tuple"):
-        opens, closes = _BRACKETS[held]
-        yield opens
-        yield from _listed(items, parts, depth + 1)
-        yield f",{closes}" if held == "tuple" and len(items) == 1 else closes
+    elif held in ("tuple", "set", "dict") and isinstance(items := document.get("items"), list):
+        yield from _bracketed(held, items, parts, depth + 1)
     else:
         yield f"{held.rpartition('.')[2].rpartition(':')[2]}(" if isinstance(held, str) else f"{tag}("
         rest = {key: item for key, item in document.items() if key != f"${tag}"}

@@ -332,3 +332,22 @@ doubled.n"""
     assert run(book, cell) == 8
     assert run(book, cell) == 8
     assert run(book, "type(doubled) is Order") is True
+
+
+def test_an_input_on_the_line_wins_over_a_variable_of_the_notebook(book: Any) -> None:
+    book.user_ns["n"] = book.user_ns["api_token"] = "the notebook's"
+    cell = "%%romancy_workflow one n='mine' api_token='secret'\ndef inner():\n    return n\nr = ask(n), inner(), api_token\nr"
+    assert run(book, cell) == ("MINE", "mine", "secret")
+    assert run(book, cell) == ("MINE", "mine", "secret")
+    assert book.user_ns["CALLS"] == ["mine"] and book.user_ns["n"] == "the notebook's"
+
+
+def test_a_body_may_bind_its_own_input_and_is_not_edited_by_that(book: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = "%%romancy_workflow two n=1\nr = []\nfor n in range(n, 3):\n    r.append(ask(str(n)))\nr"
+    assert run(book, cell) == ["1", "2"]
+    capsys.readouterr()
+    assert run(book, cell) == ["1", "2"] and book.user_ns["n"] == 2
+    assert "Nothing was executed" in capsys.readouterr().out
+    book.user_ns["n"] = 7
+    assert run(book, cell) == ["1", "2"]
+    assert "Nothing was executed" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def test_calls_of_threads_and_of_callbacks_after_the_cell_are_plain(book: Kernel
     book.ok(later + "task = asyncio.ensure_future(later())", cell_id="c2")
     book.ok("await task", cell_id="c3")
     assert sorted(book.done()) == ["asklate", "load1"]
-    assert book.value("len(rn.instances())") == 0
+    assert book.value("len(rn.instance('notebook-analysis').steps())") == 0
 
 
 def test_a_failed_call_raises_with_the_cells_own_lines_and_is_tried_again(book: Kernel) -> None:
@@ -209,7 +210,8 @@ def test_a_notebook_without_a_known_file_wants_a_name(own: Kernel) -> None:
 def test_workflows_stay_instances_of_their_own(book: Kernel) -> None:
     book.ok("@rn.workflow\ndef flow(n):\n    return load(n)")
     book.ok("flow(2)", cell_id="c1")
-    assert book.value("[i.workflow_name for i in rn.instances()]") == ["flow"]
+    assert book.value("[i.workflow_name for i in rn.instances()]") == ["flow", "notebook"]
+    assert book.value("len(rn.instance('notebook-analysis').steps())") == 0
 
 
 def test_the_notebook_is_listed_as_waiting_and_shows_its_steps(book: Kernel) -> None:
@@ -228,3 +230,51 @@ def test_unloading_makes_calls_plain_again(book: Kernel) -> None:
     book.ok("load(1)", cell_id="c1")
     book.ok("load(1)", cell_id="c1")
     assert book.done() == ["load1"] * 3
+
+
+def test_a_notebook_that_another_kernel_has_just_opened_is_refused(book: Kernel) -> None:
+    """Also when neither has executed anything yet, and when the kernel that recorded it before is gone."""
+    second = Kernel(sys.executable, book.cwd)
+    try:
+        second.ok(SETUP)
+        refused = second.run('rn.durable_notebook("analysis");')
+        assert refused.ename == "RunHeldElsewhere" and "Shut that kernel down" in refused.evalue
+        book.ok("load(1)", cell_id="x")
+        book.kill()
+        book.again()
+        begin(book)
+        assert second.run('rn.durable_notebook("analysis");').ename == "RunHeldElsewhere"
+        assert "1 from journal" in book.ok("load(1)", cell_id="x").stdout
+    finally:
+        second.close()
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_journal_that_is_deleted_begins_anew_and_loses_nothing_after_that(book: Kernel, idle: bool) -> None:
+    book.ok("%%romancy_workflow flow n=1\nv = load(n)", cell_id="w")
+    if idle:  # the file has been let go of
+        lock = book.cwd / ".romancy" / "journal.duckdb.lock"
+        eventually(lambda: lock.stat().st_size == 0, "the journal to be let go of")
+        book.ok("import shutil; shutil.rmtree('.romancy')")
+    else:
+        book.ok("load(1); import shutil; shutil.rmtree('.romancy')", cell_id="x")
+    before = len(book.done())
+    book.ok("load(2)", cell_id="y")
+    book.ok("%%romancy_workflow flow n=1\nv = load(n)", cell_id="w")
+    assert book.done()[before:] == ["load2", "load1"]
+    book.kill()
+    book.again()
+    begin(book)
+    assert "1 from journal" in book.ok("load(2)", cell_id="y").stdout
+    assert "Nothing was executed" in book.ok("%%romancy_workflow flow n=1\nv = load(n)", cell_id="w").stdout
+    assert len(book.done()) == before + 2
+
+
+def test_a_journal_that_is_deleted_while_a_workflow_runs_is_an_error_that_says_so(book: Kernel) -> None:
+    delete = "import shutil; shutil.rmtree('.romancy'); open('GONE', 'w').close()"
+    cell = f"%%romancy_workflow flow\nload(1)\nif not os.path.exists('GONE'):\n    {delete}\nload(2)"
+    failed = book.run(cell)
+    assert failed.ename == "RunProblem" and "deleted or replaced" in failed.evalue and "begins anew" in failed.evalue
+    book.ok(cell)
+    assert book.done() == ["load1", "load1", "load2"]
+    assert "Nothing was executed" in book.ok(cell).stdout

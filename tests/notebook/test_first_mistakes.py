@@ -250,6 +250,7 @@ def test_time_in_a_body_is_noted_too(book: Kernel) -> None:
         ('%%romancy_workflow research topic="abc\nx = 1\n', "Quotes or brackets on this line do not close"),
         ("%%romancy_workflow --run [1, 2\ndef f(x): return 1\n", "Quotes or brackets on this line do not close"),
         ("%%romancy_workflow --rum 1\ndef f(x): return 1\n", "There is no option --rum"),
+        ("# research\n%%romancy_workflow research\nx = 1\n", "Move the magic there; or write it with a single %"),
         ("%romancy shw x", "Did you mean %romancy show?"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
+from kernels import Kernel
 
 from romancy_nb.definitions.activity import Activity
 from romancy_nb.definitions.workflow import Workflow
@@ -311,3 +312,23 @@ def test_the_parser_of_expressions_is_pythons_own() -> None:
             parse(f"--id {text} --new", VALUED, FLAGS)
     else:
         assert parse(f"--id {text} --new", VALUED, FLAGS).options["id"] == text
+
+
+def test_an_error_on_the_magics_line_names_what_raised_it_and_shows_no_frame_of_ours(book: Kernel) -> None:
+    book.ok("def zero():\n    return 1 / 0")
+    for line, kind, said in [
+        ("flow n=nowhere", "NameError", "n=nowhere"),
+        ("flow n=1 m=zero()", "ZeroDivisionError", "m=zero()"),
+        ("--run nowhere", "NameError", "--run nowhere"),
+    ]:
+        shown = book.run(f"%%romancy_workflow {line}\ndef flow(n):\n    return n")
+        assert shown.ename == kind and f"This was {said} on the magic's line" in shown.traceback
+        assert "magics.py" not in shown.traceback and "Could not get source" not in shown.traceback, shown.traceback
+        assert ("return 1 / 0" in shown.traceback) == (kind == "ZeroDivisionError")
+
+
+def test_a_semicolon_at_the_end_of_a_body_shows_no_result_as_in_a_plain_cell(book: Kernel) -> None:
+    for first in ("%%romancy_workflow quiet", "%romancy_workflow quiet"):
+        assert book.ok(f"{first}\nseven = 7\nseven;  # quietly").result is None
+        assert book.ok(f"{first}\nseven = 7\nseven").result == "7"
+    assert book.value("seven") == 7
