@@ -175,7 +175,8 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
         status = status if live else "interrupted"
     else:
         status = _shown_status(status, live, steps)
-    recorded = max(row.event.at for row in rows)
+    # that a kernel opened it is nothing to be seen: a second Run All saves the bytes of the first (N8)
+    recorded = max(row.event.at for row in rows if row.event.kind != ev.RUN_RESUMED)
     return Snapshot(
         version=VERSION,
         instance=clip(start.call),
