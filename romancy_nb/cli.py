@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("id", metavar="ID", help="the instance id, or enough of its beginning")
     show.set_defaults(command=_show)
 
-    cancel = commands.add_parser("cancel", help="cancel an instance that no kernel runs: what it did is undone")
+    cancel = commands.add_parser("cancel", help="cancel an instance: what it did is undone")
     cancel.add_argument("id", metavar="ID", help="the instance id, or enough of its beginning")
     cancel.add_argument("reason", metavar="REASON", nargs="?", default="", help="kept in the journal")
     cancel.add_argument("--module", metavar="MODULE", help="import this first: it defines the compensations")

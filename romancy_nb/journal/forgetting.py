@@ -71,7 +71,8 @@ def forget(connection: duckdb.DuckDBPyConnection, runs: Collection[int], at: int
             "where history_rows.run = f.run and history_rows.seq = f.seq"
         )
         connection.execute("drop table temp.forgotten")
-        connection.execute("delete from romancy.outcomes where run in (select unnest(?::bigint[]))", [wanted])
+        for table in ("outcomes", "inbox"):
+            connection.execute(f"delete from romancy.{table} where run in (select unnest(?::bigint[]))", [wanted])
         connection.execute(
             "delete from romancy.stored_payloads where digest in (select unnest(?::varchar[]))", [sorted(gone)]
         )

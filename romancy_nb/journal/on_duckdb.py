@@ -12,6 +12,7 @@ guessing about (X5).
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import sys
 import time
@@ -28,7 +29,7 @@ from romancy_nb.errors import JournalDamaged, JournalError, NotJournalable, Roma
 from romancy_nb.journal import forgetting, migrate, rows, sql
 from romancy_nb.journal.heads import HeadIndex
 from romancy_nb.journal.locking import FileLock
-from romancy_nb.journal.protocol import Batch, Head, Row, Table
+from romancy_nb.journal.protocol import Batch, Head, Letter, Row, Table
 from romancy_nb.journal.reading import answer
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class DuckDBJournal:
             JournalUnwritable, JournalDamaged, JournalError: it may or may not be in; ask ``committed`` (X5).
             NotJournalable: a text in it cannot be stored (half a surrogate pair); it is not in.
         """
-        if not batch.rows:
+        if not batch.rows and not batch.taken:
             return
         encoded = [rows.encode(row, batch.turn) for row in batch.rows]
         try:
@@ -158,17 +159,22 @@ class DuckDBJournal:
             connection = self._connection
             assert connection is not None
             apart = self._to_store(batch.rows)
-            if not apart:
+            if not apart and not batch.taken:
                 self._appender.append_rows(encoded)
                 self._appender.flush()
             else:
                 connection.execute("begin")
-                if self._apart is None:
-                    self._apart = connection.appender("romancy.stored_payloads")
-                self._apart.append_rows(apart)
-                self._apart.flush()
+                if apart:
+                    if self._apart is None:
+                        self._apart = connection.appender("romancy.stored_payloads")
+                    self._apart.append_rows(apart)
+                    self._apart.flush()
                 self._appender.append_rows(encoded)
                 self._appender.flush()
+                if batch.taken:
+                    connection.execute(
+                        "delete from romancy.inbox where id in (select unnest(?::bigint[]))", [batch.taken]
+                    )
                 connection.execute("commit")
         except BaseException as error:
             self._drop()
@@ -204,6 +210,23 @@ class DuckDBJournal:
             self._drop()
             raise migrate.explain(error, self._path, "forgetting") from error
         return before - self._path.stat().st_size
+
+    def post(self, letter: Letter) -> None:
+        """Put a letter into the inbox, durably.
+
+        Raises:
+            JournalUnwritable, JournalDamaged, JournalError: it could not be written.
+        """
+        values = [letter.id, letter.run, letter.kind, json.dumps(letter.facts, ensure_ascii=False)]
+        try:
+            self._use().execute("insert into romancy.inbox values (?, ?, ?, ?)", values)
+        except Exception as error:
+            self._drop()
+            raise migrate.explain(error, self._path, "writing") from error
+
+    def letters(self) -> list[Letter]:
+        """All that nobody has taken up yet, in the order in which they came."""
+        return [Letter(id, run, kind, json.loads(facts)) for id, run, kind, facts in self._ask("inbox", ())]
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from romancy_nb.core.events import Event
 
-__all__ = ["Batch", "Head", "Journal", "Row", "Table"]
+__all__ = ["Batch", "Head", "Journal", "Letter", "Row", "Table"]
 
 
 class Row(NamedTuple):
@@ -26,6 +26,22 @@ class Row(NamedTuple):
     event: Event
 
 
+class Letter(NamedTuple):
+    """What somebody else asks of a run that a living process advances; that process takes it up.
+
+    Attributes:
+        id: a number that no other letter has.
+        run: the run's key.
+        kind: ``"cancel"``.
+        facts: what goes with it; JSON values.
+    """
+
+    id: int
+    run: int
+    kind: str
+    facts: dict[str, Any]
+
+
 @dataclass(slots=True)
 class Batch:
     """What one turn of the engine commits, all or nothing.
@@ -34,11 +50,13 @@ class Batch:
         turn: a number that no other batch in this journal has; lets us ask after a failure whether it got in (X5).
         rows: the events, in order.
         fences: run key -> the epoch under which this process owns it.
+        taken: ids of letters that were taken up: they leave the inbox.
     """
 
     turn: int
     rows: list[Row] = field(default_factory=list)
     fences: dict[int, int] = field(default_factory=dict)
+    taken: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +172,12 @@ class Journal(Protocol):
 
     def moved(self, epochs: Mapping[int, int]) -> set[int]:
         """Which of the runs in *epochs* (run key -> my epoch) were taken up by somebody else since (D3), or are not there."""
+
+    def post(self, letter: Letter) -> None:
+        """Put a letter into the inbox, durably."""
+
+    def letters(self) -> list[Letter]:
+        """All that nobody has taken up yet, in the order in which they came."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
         """Answer one read-only statement over the public views; anything else is refused."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from secrets import randbits
 from typing import TYPE_CHECKING, Any, Literal
 
 from romancy_nb.clock import now_us
@@ -11,15 +12,15 @@ from romancy_nb.core import events as ev
 from romancy_nb.core.commands import Delivery
 from romancy_nb.core.events import Event
 from romancy_nb.core.replay import Numbered
-from romancy_nb.errors import RunHeldElsewhere, RunProblem
-from romancy_nb.journal.protocol import Head
+from romancy_nb.errors import RunProblem
+from romancy_nb.journal.protocol import Head, Letter
 from romancy_nb.runtime import ownership, undoing
 
 if TYPE_CHECKING:
     from romancy_nb.runtime.live import LiveRun
     from romancy_nb.runtime.state import State
 
-__all__ = ["GRACE", "SETTLE", "cancel", "deliver", "grace_is_over", "request", "requested", "settled"]
+__all__ = ["GRACE", "SETTLE", "cancel", "deliver", "grace_is_over", "request", "requested", "settled", "take"]
 
 log = logging.getLogger("romancy_nb")
 
@@ -40,6 +41,16 @@ def request(engine: State, run: LiveRun, **facts: Any) -> None:
         deliver(engine, run)
 
 
+def take(engine: State, letter: Letter) -> None:
+    """Another process asks for it: take the request up if the run is advanced here."""
+    run = engine.live.get(letter.run)
+    if run is None or run.finished or run.replay_only or run.status == "paused" or run.unsaved:
+        return
+    engine.take(letter)
+    if letter.kind == "cancel":
+        request(engine, run, **letter.facts)
+
+
 def settled(engine: State, run: LiveRun) -> None:
     """A run that was taken up has come to rest, or an outcome came: hand over what waited for the doubts to end (A7)."""
     if run.settling and all(call.fresh for call in run.calls.values()):
@@ -52,7 +63,9 @@ def deliver(engine: State, run: LiveRun) -> None:
     """Hand a journaled request to the code."""
     assert run.cancelling is not None
     if run.ended is None:
-        run.pending.append(Delivery(ev.CANCEL_DELIVERED, "", now_us(), reason=str(run.cancelling.get("reason", ""))))
+        # before what came in meanwhile: the code is told where it waits, as it would have been had nothing interrupted it
+        told = Delivery(ev.CANCEL_DELIVERED, "", now_us(), reason=str(run.cancelling.get("reason", "")))
+        run.pending.insert(0, told)
         engine.make_ready(run)
         engine.set_timer(run, "grace", now_us() + int(GRACE * 1_000_000))
 
@@ -85,9 +98,10 @@ def grace_is_over(engine: State, run: LiveRun) -> None:
 def cancel(engine: State, instance: str, head: Head, facts: dict[str, Any]) -> Literal["asked", "resume", "undo"]:
     """Cancel an instance, or say what the caller has to do for it: resume it, so that its code is told; or undo it at once.
 
+    What another living process advances gets a letter, which that process takes up within half a second.
+
     Raises:
         RunProblem: it has ended otherwise, or is being undone for another reason.
-        RunHeldElsewhere: another living process advances it.
     """
     live = engine.newest.get(instance)
     if live is not None and not live.finished and not live.replay_only and live.status != "paused":
@@ -105,10 +119,8 @@ def cancel(engine: State, instance: str, head: Head, facts: dict[str, Any]) -> L
             f"rn.instance({instance!r}).compensate() undoes what it did."
         )
     if head.status in {"running", "waiting"} and ownership.alive(head.owner, engine.other_engines()):
-        raise RunHeldElsewhere(
-            f"Instance {instance} is run by {ownership.describe(head.owner)}. Cancel it there; or stop that process, then "
-            "cancel it here."
-        )
+        engine.journal.post(Letter(randbits(62), head.run, "cancel", facts))
+        return "asked"
     return "undo" if head.status == "stuck" else "resume"
 
 

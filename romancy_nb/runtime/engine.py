@@ -26,7 +26,7 @@ from romancy_nb.clock import monotonic, now_us
 from romancy_nb.core import events as ev
 from romancy_nb.errors import JournalBusy, JournalError, RomancyError, RunPaused
 from romancy_nb.journal.protocol import Journal
-from romancy_nb.runtime import endings, undoing
+from romancy_nb.runtime import cancelling, endings, undoing
 from romancy_nb.runtime.activations import SLOW
 from romancy_nb.runtime.dispatcher import Attempt
 from romancy_nb.runtime.inbox import (
@@ -37,6 +37,7 @@ from romancy_nb.runtime.inbox import (
     Finished,
     Interrupt,
     Paused,
+    Posted,
     Start,
     Stop,
     Tell,
@@ -54,6 +55,8 @@ GRACE = 0.005
 """Seconds that a turn waits for activations before it commits what there is."""
 IDLE = 0.2
 """Seconds without work after which the journal file is released."""
+LOOK = 0.5
+"""Seconds between looks at a released file: has another process posted something for a run that waits here?"""
 PATIENCE = 10.0
 """Seconds that a person's call waits for a journal that is held elsewhere."""
 
@@ -173,6 +176,8 @@ class Engine(Notebooks):
             self._last_work = monotonic()
         elif self.journal.held and not self.in_session() and (monotonic() - self._last_work >= IDLE):
             self.journal.release()
+        elif self._next_look and monotonic() >= self._next_look and not self.journal.held and self.journal.foreign():
+            self.hold()  # and see what others have posted
         if self.journal.held and not self.in_session() and self.journal.wanted():
             self.journal.release()
         return items
@@ -180,8 +185,12 @@ class Engine(Notebooks):
     def _pause(self) -> float | None:
         """How long there is nothing to do but wait."""
         waits = []
+        self._next_look = 0.0
         if self.journal.held:
             waits.append(IDLE / 4)
+        elif any(run.ledger is None and not run.finished for run in self.live.values()):
+            waits.append(LOOK)
+            self._next_look = monotonic() + LOOK
         if self._busy:
             waits.append(SLOW / 4)
         due = self._timers.next_due()
@@ -219,6 +228,8 @@ class Engine(Notebooks):
                 }
                 for key in self.journal.moved(epochs):
                     self._lost(self.live[key])
+                for letter in self.journal.letters():
+                    self.inbox.put(Posted(letter))
 
     def _refuse_patient(self, busy: JournalBusy) -> None:
         """While the file is held elsewhere: tell the callers that have waited long enough."""
@@ -266,6 +277,8 @@ class Engine(Notebooks):
                 self._cell_calls(item)
             case Withdrawn():
                 self._withdrawn(item)
+            case Posted():
+                cancelling.take(self, item.letter)
             case Ask():
                 self._answer(item)
             case Stop():

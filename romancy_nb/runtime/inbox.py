@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from romancy_nb.clock import monotonic
+from romancy_nb.journal.protocol import Letter
 from romancy_nb.payloads.payload import Payload
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "Inbox",
     "Interrupt",
     "Paused",
+    "Posted",
     "Start",
     "Stop",
     "Tell",
@@ -50,6 +52,13 @@ class Found:
     """One of the names of ``transitions.Action``."""
     line: str
     """The line for the person (R11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """Another process put a letter into the journal's inbox (U3)."""
+
+    letter: Letter
 
 
 @dataclass(frozen=True, slots=True)

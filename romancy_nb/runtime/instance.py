@@ -260,7 +260,6 @@ class Instance(Generic[T]):
 
         Raises:
             RunProblem: it has ended otherwise, or is being undone; the message says what can be done.
-            RunHeldElsewhere: another living process runs it.
 
         Example:
             >>> order.cancel("the customer called").result()  # doctest: +SKIP

@@ -470,6 +470,8 @@ def _stopped(paused: Paused | None, run: LiveRun | None) -> str:
     which = run.instance if run is not None else "the run"
     if paused is None:
         return f"Stopped at once, before the journal had {which} as paused. What completed is kept. {again}"
+    if paused.what == "nothing" and run is not None:
+        return f"Stopped when {which} had just ended, and that is recorded. The same call tells how it ended."
     if paused.what == "nothing":
         return "Stopped before the run began. Nothing was executed."
     if paused.what == "followed":

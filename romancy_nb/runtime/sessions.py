@@ -78,6 +78,7 @@ class Result:
         """The connection is about to answer something else: what was not fetched yet is kept here."""
         if self._kept is None:
             self._kept = iter(self._cursor.fetchall() if self.columns else ())
+            self._cursor = None
 
     def _still(self, what: str) -> Any:
         if self._kept is not None:
@@ -267,7 +268,11 @@ class Session:
         self._close()
 
     def _close(self) -> None:
-        self._latest = None
+        latest, self._latest = self._latest and self._latest(), None
         with suppress(Exception):
             self._connection.close()
+        # whoever still has the session or a result, be it a thread that ends with the process, does not keep the database
+        self._connection = None
+        if latest is not None:
+            latest._cursor = None
         self.closed = True

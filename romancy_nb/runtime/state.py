@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from romancy_nb.clock import monotonic
 from romancy_nb.core.commands import OpenCall
 from romancy_nb.core.events import Event
-from romancy_nb.journal.protocol import Journal, Row
+from romancy_nb.journal.protocol import Journal, Letter, Row
 from romancy_nb.runtime import ownership
 from romancy_nb.runtime.dispatcher import Dispatcher
 from romancy_nb.runtime.hosts import ThreadHost
@@ -67,6 +67,8 @@ class State:
         self._hosts = [ThreadHost(f"romancy workflow {n}") for n in range(THREADS)]
         self._next_host = itertools.cycle(range(1 << 30))
         self._rows: list[Row] = []
+        self._taken: list[int] = []
+        self._next_look = 0.0
         self._after: list[Any] = []
         self._backlog: deque[Any] = deque()
         self._todo: deque[Any] = deque()
@@ -98,6 +100,10 @@ class State:
     def add_rows(self, rows: list[Row]) -> None:
         """Write *rows* with this turn: of runs that nobody advances."""
         self._rows += rows
+
+    def take(self, letter: Letter) -> None:
+        """Take *letter* out of the journal's inbox with this turn."""
+        self._taken.append(letter.id)
 
     def after_commit(self, act: Any) -> None:
         """Have *act* called (or an attempt dispatched) once this turn's rows are durable."""

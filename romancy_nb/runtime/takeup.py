@@ -278,7 +278,8 @@ class TakeUp:
         return Pool([(key, [(s, e) for s, e in rows if e.name not in redo]) for key, rows in kept])
 
     def recover(self, head: Head) -> Head:
-        """Give outcomes their events that were committed with what an activity wrote, when its process died right then (S1).
+        """Give events to what a run's dead process did not come to: outcomes that were committed with what an activity
+        wrote (S1), and a cancellation that another process had asked it for (U3).
 
         Args:
             head: of a run that nobody advances.
@@ -288,7 +289,8 @@ class TakeUp:
         """
         engine = self._engine
         settled = engine.journal.outcomes(head.run)
-        if not settled:
+        letters = [letter for letter in engine.journal.letters() if letter.run == head.run]
+        if not settled and not letters:
             return head
         rows = engine.journal.load(head.run, parts=False)
         # by attempt: an earlier one of the same call may have failed, or have come late, and have its event
@@ -298,6 +300,10 @@ class TakeUp:
             if row.event.kind in ev.OUTCOMES or row.event.kind in _RECORDED
         }
         lost = [event for event in settled if (event.call, event.attempt) not in known]
+        for letter in letters:
+            engine.take(letter)
+        if letters and not any(row.event.kind == ev.CANCEL_REQUESTED for row in rows):
+            lost.append(Event(ev.CANCEL_REQUESTED, now_us(), meta=letters[0].facts))
         if not lost:
             return head
         engine.add_rows([Row(head.run, number, event) for number, event in enumerate(lost, rows[-1].seq + 1)])

@@ -36,9 +36,9 @@ class Turns(State):
 
     def _commit(self) -> None:
         """Make the turn durable, then let it have its effects."""
-        if self._rows:
+        if self._rows or self._taken:
             self.hold()
-            batch = Batch(randbits(62), self._rows)
+            batch = Batch(randbits(62), self._rows, taken=self._taken)
             refused: dict[int, RomancyError] = {}
             try:
                 self.journal.commit(batch)
@@ -53,7 +53,7 @@ class Turns(State):
                     self.journal.commit(batch)
             except RomancyError as error:
                 refused = self._commit_apart(error)
-            self._rows, touched, self._touched = [], self._touched, {}
+            self._rows, self._taken, touched, self._touched = [], [], self._touched, {}
             for key, reason in refused.items():
                 self._fail_run(touched[key], [row for row in batch.rows if row.run == key], reason)
         after, self._after = self._after, []

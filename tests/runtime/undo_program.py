@@ -1,13 +1,18 @@
 """The programs that test_undo_crashes kills: ``main([WHAT])`` brings the instance to its end and prints its status as JSON.
 
-Environment: ROMANCY_JOURNAL, LEDGER; CRASH="commit:3:after" or "effect:un-b:before"; COUNT=file for the number of commits.
+Environment: ROMANCY_JOURNAL, LEDGER; COUNT=file for the number of commits; CRASH: "commit:3:after" or "effect:un-b:before" is
+where it dies; "commit:3:told", the commit succeeds and is reported as failed; "stop:3:" presses Stop behind the third commit, and
+"cancel:3:" cancels there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,8 +21,9 @@ import ledger
 
 import romancy_nb as rn
 from romancy_nb import testing
-from romancy_nb.errors import CompensationFailed, JournalError, RunProblem
+from romancy_nb.errors import CompensationFailed, JournalError, RunPaused, RunProblem
 
+ENDED = {"compensated", "cancelled", "failed", "completed"}
 SOON = rn.RetryPolicy(max_attempts=3, initial=0.01, jitter=0)
 
 
@@ -168,7 +174,45 @@ PROGRAMS: dict[str, Any] = {
 }
 
 
+def soon(act: Any) -> None:
+    """Do it, but not on the engine's thread."""
+    threading.Thread(target=act, daemon=True).start()
+
+
+def cancel(what: str, reason: str) -> None:
+    with contextlib.suppress(RunProblem):  # it has ended, or is being undone already
+        rn.instances(workflow=what)[0].cancel(reason)
+
+
+def cancel_when_it_sleeps() -> None:
+    while not any(line["name"] == "do-b" for line in ledger.read(Path(os.environ["LEDGER"]))):
+        time.sleep(0.002)
+    cancel("cancelled", "enough")
+
+
+def stopped_and_called_again(what: str) -> str:
+    """As a person at a notebook: the cell runs, Stop is pressed once, the cell is run again until it has an end."""
+    workflow, stopped = PROGRAMS[what], 0
+    if what == "cancelled":
+        soon(cancel_when_it_sleeps)
+    while True:
+        try:
+            workflow.run(1)
+        except (RunPaused, KeyboardInterrupt):
+            stopped += 1
+        except CompensationFailed:
+            rn.instances(workflow=what)[0].compensate(action="retry", note="tried again")
+        except (RunProblem, ValueError, ExceptionGroup):
+            pass
+        found = rn.instances(workflow=what)
+        if found and found[0].status in ENDED:
+            assert stopped <= 1
+            return str(found[0].status)
+
+
 def bring_to_its_end(what: str) -> str:
+    if crash()[0] == "stop":
+        return stopped_and_called_again(what)
     workflow = PROGRAMS[what]
     found = rn.instances(workflow=what)
     handle = workflow.start(1) if not found or found[0].status in {"interrupted", "paused"} else found[0]
@@ -176,7 +220,7 @@ def bring_to_its_end(what: str) -> str:
         while not any(line["name"] == "do-b" for line in ledger.read(Path(os.environ["LEDGER"]))):
             time.sleep(0.002)
         handle.cancel("enough")
-    while handle.status not in {"compensated", "cancelled", "failed", "completed"}:
+    while handle.status not in ENDED:
         try:
             handle.result(30)
         except CompensationFailed:
@@ -194,8 +238,14 @@ def main(arguments: list[str]) -> None:
 
     def after(number: int, batch: object) -> None:
         counted[0] = number
-        if (kind, when) == ("commit", "told") and number == int(which):
+        if kind not in {"commit", "stop", "cancel"} or number != int(which):
+            return
+        if when == "told":
             raise JournalError("the network went away after the commit")
+        if kind == "stop":
+            os.kill(os.getpid(), signal.SIGINT)
+        if kind == "cancel":
+            soon(lambda: cancel(what, "changed my mind"))
 
     counting = testing.on_commit(after=after)
     counting.__enter__()

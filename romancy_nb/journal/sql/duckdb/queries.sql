@@ -51,6 +51,10 @@ select seq, kind, body from romancy.history_rows where run = ? order by seq;
 -- What activities of one run came to that wrote through a session.
 select body from romancy.outcomes where run = ?;
 
+-- name: inbox
+-- What others ask of runs and nobody has taken up yet.
+select id, run, kind, facts from romancy.inbox order by rowid;
+
 -- name: turn
 -- One row when a turn with this number got in.
 select 1 from romancy.history_rows where split_part(body, e'\t', 2) = ? limit 1;

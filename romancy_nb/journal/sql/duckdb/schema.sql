@@ -20,6 +20,8 @@
 --                    declared so, because an index would cost every commit that writes here.
 --   outcomes         run, call, body: the outcome of an activity that wrote through a session (an outcome_recorded event, as a
 --                    body), committed in the transaction of those writes. The event itself follows in the next turn.
+--   inbox            id, run, kind, facts (JSON): what another process asks of a run that a living one advances. It goes away in
+--                    the commit of the event that says that it was taken up.
 --   journal_meta     schema_version, written_by.
 --
 -- There is no table of runs, statuses or timers, because an UPDATE costs 3 ms and a fold costs nothing to keep right.
