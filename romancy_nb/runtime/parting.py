@@ -29,11 +29,9 @@ def edits(workflow: str, started: Event, reads: Mapping[str, str]) -> str:
         reads: what the workflow reads now.
     """
     meta = started.meta or {}
+    then: dict[str, str] = meta.get("reads") or {}
     names = {OWN_CODE: f"{workflow}()"}
-    told = starts.explain(
-        {names.get(name, name): digest for name, digest in (meta.get("reads") or {}).items()},
-        {names.get(name, name): digest for name, digest in reads.items()},
-    )
+    told = starts.explain(*({names.get(name, name): each[name] for name in each} for each in (then, reads)))
     before, now = meta.get("versions") or {}, starts.versions()
     moved = [
         f"{name} {before[name]} is {now[name]} now" for name in before if name in now and before[name] != now[name]

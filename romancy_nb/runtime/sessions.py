@@ -36,7 +36,7 @@ class Result:
 
     def __init__(self, session: Session, cursor: Any) -> None:
         self._session = session
-        self._cursor = cursor
+        self._cursor: Any = cursor
         self._kept: Iterator[tuple[Any, ...]] | None = None
         self.columns: tuple[str, ...] = tuple(str(column[0]) for column in cursor.description or ())
         """The names of its columns."""
@@ -107,7 +107,7 @@ class Session:
         self._journal = journal
         self._attempt = attempt
         self._facts: ActivityFacts = attempt.facts
-        self._connection = journal.session()
+        self._connection: Any = journal.session()
         self._lock = threading.Lock()
         self._over = False
         self._begun = False

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -261,3 +264,31 @@ def test_killed_at_any_commit_the_users_rows_and_the_record_agree(zygote: Zygote
         assert found == [(n,) for n in range(7)], f"{crash}: a write was lost or made twice: {found}"
     assert killed > len(crashes) / 2
     print(f"{len(crashes)} cases, {killed} killed")
+
+
+def test_a_script_that_used_sessions_ends_without_a_word(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import romancy_nb as rn\n"
+        "@rn.activity\n"
+        "def add(ctx, n: int) -> int:\n"
+        "    session = ctx.session\n"
+        "    session.execute('create table if not exists t (n int)')\n"
+        "    session.execute('insert into t values (?)', [n])\n"
+        "    kept = session.execute('select n from t')\n"
+        "    return session.execute('select count(*) from t').fetchone()[0]\n"
+        "@rn.workflow\n"
+        "def flow(n: int) -> int:\n"
+        "    return add(n)\n"
+        "assert flow.run(3) == 1\n"
+    )
+    found = subprocess.run(
+        [sys.executable, str(program)],
+        env=os.environ
+        | {"ROMANCY_JOURNAL": str(tmp_path / "j.duckdb"), "PYTHONPATH": str(Path(rn.__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert found.stdout == "" and "leaked" not in found.stderr, found.stderr

@@ -21,7 +21,7 @@ import ledger
 
 import romancy_nb as rn
 from romancy_nb import testing
-from romancy_nb.errors import CompensationFailed, JournalError, RunPaused, RunProblem
+from romancy_nb.errors import CompensationFailed, JournalError, RomancyError, RunPaused, RunProblem
 
 ENDED = {"compensated", "cancelled", "failed", "completed"}
 SOON = rn.RetryPolicy(max_attempts=3, initial=0.01, jitter=0)
@@ -180,7 +180,7 @@ def soon(act: Any) -> None:
 
 
 def cancel(what: str, reason: str) -> None:
-    with contextlib.suppress(RunProblem):  # it has ended, or is being undone already
+    with contextlib.suppress(RomancyError):  # it has ended, is being undone already, or the process ends
         rn.instances(workflow=what)[0].cancel(reason)
 
 
@@ -197,17 +197,18 @@ def stopped_and_called_again(what: str) -> str:
         soon(cancel_when_it_sleeps)
     while True:
         try:
-            workflow.run(1)
+            found = rn.instances(workflow=what)
+            if found and found[0].status in ENDED:
+                assert stopped <= 1
+                return str(found[0].status)
+            if found and found[0].status == "compensation_failed":
+                found[0].compensate(action="retry", note="tried again").result(30)
+            else:
+                workflow.run(1)
         except (RunPaused, KeyboardInterrupt):
             stopped += 1
-        except CompensationFailed:
-            rn.instances(workflow=what)[0].compensate(action="retry", note="tried again")
-        except (RunProblem, ValueError, ExceptionGroup):
+        except (RunProblem, CompensationFailed, ValueError, ExceptionGroup):
             pass
-        found = rn.instances(workflow=what)
-        if found and found[0].status in ENDED:
-            assert stopped <= 1
-            return str(found[0].status)
 
 
 def bring_to_its_end(what: str) -> str:
