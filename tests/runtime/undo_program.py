@@ -1,8 +1,12 @@
 """The programs that test_undo_crashes kills: ``main([WHAT])`` brings the instance to its end and prints its status as JSON.
 
-Environment: ROMANCY_JOURNAL, LEDGER; COUNT=file for the number of commits; CRASH: "commit:3:after" or "effect:un-b:before" is
-where it dies; "commit:3:told", the commit succeeds and is reported as failed; "stop:3:" presses Stop behind the third commit, and
-"cancel:3:" cancels there.
+Environment: ROMANCY_JOURNAL, LEDGER; COUNT=file for the number of commits; CRASH: where it dies:
+
+    "commit:3:after"                at the third commit: before, after or within it
+    "commit:3:told"                 the commit succeeds and is reported as failed
+    "record:activity_completed:2"   behind the commit of the second such event
+    "effect:un-b:before"            around an effect
+    "stop:3:", "cancel:3:"          behind the third commit Stop is pressed, or it is cancelled, and nothing dies
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import ledger
 import romancy_nb as rn
 from romancy_nb import testing
 from romancy_nb.errors import CompensationFailed, JournalError, RomancyError, RunPaused, RunProblem
+from romancy_nb.journal.protocol import Batch
 
 ENDED = {"compensated", "cancelled", "failed", "completed"}
 SOON = rn.RetryPolicy(max_attempts=3, initial=0.01, jitter=0)
@@ -235,10 +240,15 @@ def bring_to_its_end(what: str) -> str:
 def main(arguments: list[str]) -> None:
     (what,) = arguments
     counted = [0]
+    kinds: list[str] = []
     kind, which, when = crash()
 
-    def after(number: int, batch: object) -> None:
+    def after(number: int, batch: Batch) -> None:
         counted[0] = number
+        if kind == "record":
+            kinds.extend(row.event.kind for row in batch.rows)
+            if kinds.count(which) >= int(when):
+                testing.die()
         if kind not in {"commit", "stop", "cancel"} or number != int(which):
             return
         if when == "told":
