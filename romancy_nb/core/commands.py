@@ -149,6 +149,7 @@ class Report:
         moved: calls that were found in another place than history has them (C6), as short texts.
         replayed: how many calls got their outcome from this run's history, in this activation.
         reused: how many got it from an earlier run's.
+        kept: activities that were edited since and are answered from the record all the same: their effect stands (R5).
         ended: set when the code has ended.
         mismatch: set when code and history parted; then nothing else of the report counts.
         armed: has the code made a call that can be undone, since it began?
@@ -163,6 +164,7 @@ class Report:
     moved: list[str] = field(default_factory=list)
     replayed: int = 0
     reused: int = 0
+    kept: list[str] = field(default_factory=list)
     ended: Ended | None = None
     mismatch: HistoryMismatch | None = None
     armed: bool = False

@@ -150,9 +150,13 @@ class Issuing:
         code = command.code()
         kept = None
         if self._pool is not None and command.reuse != "never" and not (command.reuse == "prefix" and self._anew):
-            kept = self._pool.take(place, key, lambda: code)
+            keeps = command.undo is not None or command.at_most_once
+            kept = self._pool.take(place, key, lambda: code, keeps=keeps)
         at = self._present
         if kept is not None:
+            if kept.call.intent.code != code:  # the result is that of the code which made it
+                code = kept.call.intent.code
+                self._report.kept.append(command.name)
             meta["reused"] = list(kept.origin)
             at = kept.call.intent.at
             heapq.heappush(self._reused, (kept.order, place, kept))

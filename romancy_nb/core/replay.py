@@ -371,6 +371,16 @@ class Pool:
         """Was this call started in an earlier run, and nobody recorded how it ended (A5)?"""
         return key in self._doubtful
 
+    def standing(self) -> list[str]:
+        """What can be undone, completed in an earlier run, and no call of this one was answered with: as a person reads it."""
+        left = [
+            kept.call
+            for each in self._by_key.values()
+            for kept in each
+            if kept.origin not in self._taken and "undo" in (kept.call.intent.meta or {})
+        ]
+        return list(dict.fromkeys(call.describe().removeprefix("activity ") for call in left))
+
     def claim(self, history: History) -> None:
         """What a run has reused already answers none of its further calls."""
         for call in history.calls.values():
@@ -378,14 +388,21 @@ class Pool:
             if origin:
                 self._taken.add((origin[0], origin[1]))
 
-    def take(self, place: str, key: Key, code: Callable[[], str]) -> Kept | None:
-        """Return the recorded call that answers this one, or None. Each recorded call answers once."""
+    def take(self, place: str, key: Key, code: Callable[[], str], *, keeps: bool = False) -> Kept | None:
+        """Return the recorded call that answers this one, or None. Each recorded call answers once.
+
+        Args:
+            place: of the call.
+            key: of the call.
+            code: gives the fingerprint of the activity as it is now.
+            keeps: it answers also if the activity was edited since, because its effect stands (R5).
+        """
         here = [kept for kept in self._by_place.get(place, ()) if kept.call.key[:3] == key[:3]]
         candidates: list[Kept] = [*here, *self._by_key.get(key, ())]
         for kept in candidates:
             if kept.origin in self._taken:
                 continue
-            if key[0] == ev.ACTIVITY_SCHEDULED and kept.call.intent.code != code():
+            if key[0] == ev.ACTIVITY_SCHEDULED and not keeps and kept.call.intent.code != code():
                 continue
             self._taken.add(kept.origin)
             return kept

@@ -62,6 +62,7 @@ class Activations(Calls):
         run.replayed += report.replayed
         run.reused += report.reused
         run.moved += report.moved
+        run.kept += report.kept
         run.armed, run.cancelled = report.armed, report.cancelled
         for timer in report.timers:
             run.timers.add(timer.place)

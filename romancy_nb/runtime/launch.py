@@ -21,7 +21,7 @@ from romancy_nb.errors import AwaitInterrupted, JournalError, RunInterrupted, Ru
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.locate import Location, find_journal, named_journal
 from romancy_nb.journal.protocol import Table
-from romancy_nb.runtime import hosts, ownership, streams
+from romancy_nb.runtime import hosts, ownership, starts, streams
 from romancy_nb.runtime.engine import Engine
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import Finished, Found, Interrupt, Paused, Start
@@ -419,6 +419,8 @@ class CellCall:
         run = self._run
         if run is not None and run.executed and run.replayed + run.reused:
             self._observer.notice(f"from journal: {run.replayed + run.reused}, executed: {run.executed}")
+        for line in starts.effects_that_stand(run, told) if run is not None else ():
+            self._observer.notice(line)
         if self._handle is not None:
             self._observer.ended(self._handle, told.error)
 

@@ -75,6 +75,10 @@ class LiveRun:
     replayed: int = 0
     reused: int = 0
     moved: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    """Edited activities whose recorded results were kept, because their effects stand (R5)."""
+    pool: Pool | None = None
+    """What earlier runs know."""
     opening: list[Event] = field(default_factory=list)
     """Rows that go in front of the next activation's: run_started, run_resumed."""
     start: Start | None = None

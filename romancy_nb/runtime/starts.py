@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
     from romancy_nb.core.replay import Numbered
     from romancy_nb.definitions.ambient import Request
-    from romancy_nb.runtime.inbox import Start
+    from romancy_nb.runtime.inbox import Finished, Start
+    from romancy_nb.runtime.live import LiveRun
 
 __all__ = [
     "check_inputs",
     "derived_id",
+    "effects_that_stand",
     "explain",
     "is_forgotten",
     "line_for",
@@ -184,6 +186,26 @@ def line_for(
     if start.apart is not None and (head is None or action is Action.START):
         line += f" {start.apart} has an instance of this call with other code, so this notebook has one of its own."
     return line
+
+
+def effects_that_stand(run: LiveRun, told: Finished) -> list[str]:
+    """Return what a person should know of effects of earlier runs, when a new run of the instance has ended (R5, R9)."""
+    lines = []
+    if run.kept:
+        names = list(dict.fromkeys(run.kept))
+        lines.append(
+            f"Edited, but what it did stands, so the recorded result was kept: {', '.join(names)}. "
+            f"redo={[name.rpartition('.')[2] for name in names]} executes it again; "
+            f"rn.instance({run.instance!r}).compensate() undoes the run, and the next call executes all of it."
+        )
+    left = run.pool.standing() if run.pool is not None and told.error is None and not run.replay_only else []
+    if left:
+        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+        lines.append(
+            f"Earlier runs did what this one does not contain, and it stands: {'; '.join(left[:5])}{more}. "
+            "Undo it by hand if it should not."
+        )
+    return lines
 
 
 def _line_for(action: Action, head: Head | None, start: Start, instance: str, old_reads: dict[str, str] | None) -> str:

@@ -159,7 +159,7 @@ class TakeUp:
             event = event._replace(meta={**event.meta, "cause": cause})
         run = self._live(start, starts.new_run_key(now), instance, number)
         run.opening = [event]
-        run.build = Build([(1, event)], pool)
+        run.build, run.pool = Build([(1, event)], pool), pool
         run.redo, run.undone = redo, undone
         self._admit(start, run, action, head, old_reads)
 
@@ -194,7 +194,7 @@ class TakeUp:
         resumed = Event(ev.RUN_RESUMED, now, meta=meta)
         run.opening = [resumed]
         earlier = self._earlier(run, rows[0][1])
-        run.build = Build([*rows, (run.next_seq, resumed)], earlier)
+        run.build, run.pool = Build([*rows, (run.next_seq, resumed)], earlier), earlier
         run.redo = frozenset((rows[0][1].meta or {}).get("redo", ()))
         run.undone = earlier.undone if earlier is not None else {}
         run.cancelling, run.cancelled = cancelling.requested(rows)

@@ -401,3 +401,66 @@ def test_a_hundred_bookings_are_undone_in_reverse() -> None:
     undone = [row.event.call for row in newest("trip").rows() if row.event.kind == "compensation_completed"]
     assert undone == [f"undo:{place}" for place in reversed(ended)]
     assert len(undone) == 100
+
+
+def bookings(note_edit: str) -> Any:
+    """A workflow with a booking, whose code is another for each *note_edit*."""
+
+    @rn.activity(name="reserve", compensation=cancel_booking)
+    def reserve(item: str, price: int = 7) -> str:
+        note(f"reserve {item}")
+        return f"ref-{item}{note_edit}"
+
+    @rn.activity(name="greet")
+    def greet(item: str) -> str:
+        LOG.append(f"greet {item}")
+        return f"hello {item}{note_edit}"
+
+    @rn.workflow(name="keeps")
+    def keeps(items: list[str]) -> list[str]:
+        return [each for item in BOOKED for each in (reserve(item), greet(item))]
+
+    return keeps
+
+
+BOOKED: list[str] = []
+
+
+def test_an_edited_activity_whose_effect_stands_keeps_its_result_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "romancy_nb")
+    BOOKED[:] = ["x"]
+    assert bookings("").run([]) == ["ref-x", "hello x"]
+    assert bookings(" edited").run([]) == ["ref-x", "hello x edited"]
+    assert LOG == ["reserve x", "greet x", "greet x"], "booked once"
+    assert "so the recorded result was kept: reserve. redo=['reserve'] executes it again" in caplog.text
+    flow = bookings(" again")
+    assert flow.run([]) == ["ref-x", "hello x again"]
+    assert flow.run([], redo=["reserve"]) == ["ref-x again", "hello x again"]
+    assert LOG.count("reserve x") == 2
+    rn.instances(workflow="keeps")[0].compensate().status  # noqa: B018
+    lawful(newest("keeps"))
+
+
+def test_undone_first_it_is_executed_again() -> None:
+    BOOKED[:] = ["x"]
+    bookings("").run([])
+    handle = newest("keeps")
+    handle.compensate()
+    with pytest.raises(RunProblem):
+        handle.result(20)
+    assert bookings(" edited").run([]) == ["ref-x edited", "hello x edited"]
+    assert LOG == ["reserve x", "greet x", "cancel x 7 ref-x", "reserve x", "greet x"]
+
+
+def test_what_an_earlier_run_booked_and_the_new_one_does_not_contain_is_listed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "romancy_nb")
+    BOOKED[:] = ["x", "y"]
+    bookings("").run([])
+    BOOKED[:] = ["y"]
+    bookings("").run([], redo=["greet"])
+    assert 'Earlier runs did what this one does not contain, and it stands: reserve with {"item":"x"}' in caplog.text
+    assert 'with {"item":"y"}' not in caplog.text
