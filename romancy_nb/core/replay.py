@@ -273,9 +273,10 @@ def _mismatch(what: str, expected: str | None, asked: str | None) -> HistoryMism
 def _slipped(rows: Sequence[Numbered]) -> bool:
     """Did the code stop with an error of its own, and do nothing since (E4)?"""
     for _, event in reversed(rows):
-        if event.kind == ev.RUN_PAUSED:
-            return bool((event.meta or {}).get("reason") == "error")
-        if event.kind != ev.RUN_RESUMED:
+        reason = (event.meta or {}).get("reason") if event.kind == ev.RUN_PAUSED else None
+        if reason is not None and reason != "deadline":
+            return bool(reason == "error")
+        if event.kind not in {ev.RUN_RESUMED, ev.RUN_PAUSED}:
             return False
     return False
 

@@ -204,8 +204,10 @@ class HeadIndex:
     def _current(self) -> dict[str, list[int]]:
         """Bring the index up to the journal, and return the runs of every instance."""
         if self.stale and self._runs_of is not None:
-            count, end = self._ask("extent", ())[0]
-            if count != end or count < self._seen or count - self._seen > _MOST_ROWS:
+            count, end, first = self._ask("extent", ())[0]
+            known = next(iter(self._runs_of.values()), [None])[0]
+            another = known is not None and first != known  # somebody deleted the journal, and it was begun anew
+            if another or count != end or count < self._seen or count - self._seen > _MOST_ROWS:
                 self.forget()
             else:
                 for run, seq, kind, body in self._ask("since", (self._seen,)):

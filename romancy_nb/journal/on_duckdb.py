@@ -123,10 +123,10 @@ class DuckDBJournal:
         """Close the file and let go of it. Harmless when not held."""
         if not self.held:
             return
-        replaced = self.foreign()
         try:
             self._close()
-            self._left_at = None if replaced else self._look()
+            left, known = self._look(), self._opened is not None and _which(self._path) == self._opened
+            self._left_at = left if known else None  # deleted or replaced, perhaps while it was being closed
         finally:
             self._lock.give_back()
 

@@ -12,6 +12,7 @@ caught twice.
 from __future__ import annotations
 
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -85,7 +86,11 @@ def _wrapped(function: Any) -> Any:
 
 
 def _write(name: str, original: Callable[[Any], Any]) -> Any:
+    parents: dict[int, int] | None = getattr(getattr(original, "__self__", None), "_thread_to_parent", None)
+
     def write(text: Any) -> Any:
+        if parents:
+            _cut_circle(parents)
         if isinstance(text, str) and not THROUGH.get():
             if _caught(name, text):
                 return len(text)
@@ -97,6 +102,21 @@ def _write(name: str, original: Callable[[Any], Any]) -> Any:
         return original(text)
 
     return write
+
+
+def _cut_circle(parents: dict[int, int]) -> None:
+    """Keep ipykernel from looking for ever for the cell that this thread belongs to.
+
+    ipykernel 6 notes which thread started which by their idents, and goes up from there at every write. The system uses the
+    ident of a thread that has ended again, so a thread can come to be its own ancestor, and the write never returns.
+    """
+    seen = me = threading.get_ident()
+    for _ in range(len(parents) + 1):
+        found = parents.get(seen)
+        if found is None:
+            return
+        seen = found
+    parents.pop(me, None)  # what it writes goes to the cell that runs now
 
 
 def _caught(name: str, text: str) -> bool:

@@ -12,7 +12,7 @@ from romancy_nb.core import saga
 from romancy_nb.core.events import Event
 from romancy_nb.core.replay import Key, Numbered, Pool
 from romancy_nb.core.transitions import ACTIVE, Action, Owner, decide, retry_point
-from romancy_nb.errors import HistoryMismatch, WrongArguments
+from romancy_nb.errors import HistoryMismatch, RunPaused, WrongArguments
 from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.failures import decode_failure
 from romancy_nb.runtime import cancelling, endings, ownership, parting, starts, undoing
@@ -179,7 +179,7 @@ class TakeUp:
         self, start: Start, head: Head, action: Action, void_from: int | None = None, doubt: bool = False
     ) -> None:
         rows = self._load(head.run)
-        if self._forgotten(start, head, rows):
+        if self._forgotten(start, head, rows) or self._overdue(start, head, rows[-1][1]):
             return
         if void_from is None and head.status == "paused" and (rows[-1][1].meta or {}).get("reported"):
             void_from = retry_point(rows)
@@ -226,6 +226,22 @@ class TakeUp:
         else:
             failed = next(event for seq, event in rows if seq == point)
             self._resume(start, head, Action.RETRY, point, doubt=endings.is_doubt(failed))
+
+    def _overdue(self, start: Start, head: Head, last: Event) -> bool:
+        """Its deadline passed while nobody ran it, and a person is there: tell them before it is undone for that alone (A7)."""
+        limit, meta = start.request.workflow.options.timeout, last.meta or {}
+        asked = last.kind in {ev.CANCEL_REQUESTED, ev.CANCEL_DELIVERED} or meta.get("reason") == "deadline"
+        if limit is None or not start.attached or asked or now_us() < head.started + int(limit * 1_000_000):
+            return False
+        told = {"reason": "deadline"} | ({"reported": True} if meta.get("reported") else {})
+        self._engine.add_rows([Row(head.run, head.last_seq + 1, Event(ev.RUN_PAUSED, now_us(), meta=told))])
+        error = RunPaused(
+            f"The deadline of instance {head.instance} (timeout={limit:g} s) passed while nobody ran it. Nothing was cancelled or "
+            "undone for that. The same call again cancels it and undoes what it did; or edit the workflow's timeout= first, and "
+            "the call goes on with what is recorded."
+        )
+        self._engine.after_commit(lambda: start.waiter.tell(Finished(error=error)))
+        return True
 
     def _forgotten(self, start: Start, head: Head, rows: list[Numbered]) -> bool:
         """What the run recorded was removed: the call begins anew (D5)."""

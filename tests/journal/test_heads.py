@@ -148,3 +148,40 @@ def test_a_large_journal_answers_fast(journal: DuckDBJournal, capsys: pytest.Cap
     other.release()
     with capsys.disabled():
         print("\n" + "\n".join(said))
+
+
+def test_a_journal_that_was_replaced_by_a_longer_one_is_known_anew(path: Path) -> None:
+    mine, other = DuckDBJournal(path), DuckDBJournal(path)
+    assert mine.acquire(1)
+    mine.commit(turn(1, 1, start("a")))
+    assert set(mine.heads(["a"])) == {"a"}
+    mine.release()
+    path.unlink()
+    assert other.acquire(1)
+    other.commit(turn(2, 7, start("b"), Event(ev.RUN_COMPLETED, 2)))
+    other.commit(turn(3, 8, start("c"), Event(ev.RUN_COMPLETED, 2)))
+    other.release()
+    assert mine.acquire(1)
+    assert set(mine.heads(["a", "b", "c"])) == {"b", "c"}
+    assert mine.moved({1: 1}) == {1}
+    mine.release()
+
+
+def test_a_journal_that_is_deleted_while_it_is_let_go_of_is_known_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = DuckDBJournal(path)
+    assert mine.acquire(1)
+    mine.commit(turn(1, 1, start("a")))
+    assert set(mine.heads(["a"])) == {"a"}
+    close = mine._close
+
+    def close_and_lose() -> None:
+        close()
+        path.unlink()
+
+    monkeypatch.setattr(mine, "_close", close_and_lose)
+    mine.release()
+    monkeypatch.undo()
+    assert mine.acquire(1) and mine.heads(["a"]) == {}
+    mine.release()

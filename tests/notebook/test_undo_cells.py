@@ -151,3 +151,31 @@ def test_a_doubt_is_answered_with_one_line(own: Kernel) -> None:
     again.ok(f"%romancy resolve {identity} pay executed \"'by telephone'\" --note asked")
     assert again.ok("order(1)").result == "'by telephone!'"
     assert again.done() == ["pay"]
+
+
+def test_a_deadline_that_passed_while_nobody_ran_it_is_told_before_anything_is_undone(own: Kernel) -> None:
+    hold = own.cwd / "hold"
+    hold.touch()
+    cells = [
+        f"import os, time\nimport romancy_nb as rn\n%load_ext romancy_nb\nEFFECTS = {str(own.effects)!r}\n{EFFECTS}",
+        "@rn.compensation\ndef give_back(item: str) -> None:\n    effect(f'give-back-{item}')",
+        "@rn.activity(compensation=give_back)\ndef take(item: str) -> str:\n    effect(f'take-{item}')\n    return item",
+        f"@rn.activity\ndef wait() -> None:\n    effect('wait')\n    while os.path.exists({str(hold)!r}): time.sleep(0.02)",
+        "@rn.workflow(timeout=3)\ndef trip(n: int) -> str:\n    took = take('a')\n    wait()\n    return took",
+    ]
+    for cell in cells:
+        own.ok(cell)
+    own.send("trip(1)")
+    eventually(lambda: "wait" in own.done(), "the second step in flight")
+    own.kill()
+    hold.unlink()
+    own.again()
+    for cell in cells:
+        own.ok(cell)
+    own.ok("from romancy_nb.testing import JumpingClock\nclock = JumpingClock()\nclock.__enter__()\nclock.jump(60)")
+    told = own.run("trip(1)")
+    assert told.ename == "RunPaused" and "passed while nobody ran it" in told.evalue
+    assert own.done() == ["take-a", "wait"]
+    undone = own.run("trip(1)")
+    assert undone.ename == "RunTimedOut", undone.text
+    assert own.done()[-1] == "give-back-a"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import romancy_nb as rn
 from romancy_nb import errors
 from romancy_nb.core.invariants import check_history
+from romancy_nb.runtime import streams
 from romancy_nb.runtime.capture import LIMIT, Capture
 from romancy_nb.runtime.screen import Line
 
@@ -219,3 +221,34 @@ print(flow(1), rn.instances()[0].outputs())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "printed 1\n1 []\n"
+
+
+def test_a_thread_that_ipykernel_takes_for_its_own_ancestor_can_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stream(io.StringIO):
+        """As ipykernel 6's: it goes up from thread to thread at each write."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._thread_to_parent: dict[int, int] = {}
+
+        def write(self, text: str) -> int:
+            ident = threading.get_ident()
+            for _ in range(1000):
+                if ident not in self._thread_to_parent:
+                    return super().write(text)
+                ident = self._thread_to_parent[ident]
+            raise AssertionError("it would look for ever")
+
+    stream = Stream()
+    monkeypatch.setattr(sys, "stderr", stream)
+    streams.install()
+    try:
+        me = threading.get_ident()
+        stream._thread_to_parent |= {me: 1, 1: 2}
+        print("has parents", file=sys.stderr)
+        assert stream._thread_to_parent == {me: 1, 1: 2}, "left alone"
+        stream._thread_to_parent[2] = me
+        print("is its own", file=sys.stderr)
+    finally:
+        streams.detach()
+    assert stream.getvalue() == "has parents\nis its own\n"

@@ -13,8 +13,8 @@ union all
 select schema_name, '' from duckdb_schemas() where not internal and schema_name <> 'main' and database_name = current_database();
 
 -- name: extent
--- How many events there are, and whether their row ids are still 0, 1, 2 … without a hole.
-select count(*), coalesce(max(rowid), -1) + 1 from romancy.history_rows;
+-- How many events there are, whether their row ids are still 0, 1, 2 … without a hole, and the run of the first.
+select count(*), coalesce(max(rowid), -1) + 1, (select run from romancy.history_rows where rowid = 0) from romancy.history_rows;
 
 -- name: starts
 -- Run key and instance of every run, in the order in which they were started.
