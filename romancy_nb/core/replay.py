@@ -22,6 +22,7 @@ from romancy_nb.errors import HistoryMismatch
 from romancy_nb.payloads.payload import Payload
 
 __all__ = [
+    "IN_DOUBT",
     "UNDO",
     "Call",
     "History",
@@ -42,6 +43,8 @@ Numbered = tuple[int, Event]
 """An event with its number in the run."""
 UNDO: Final = "undo:"
 """Stands before the place of a call in the rows of its undo."""
+IN_DOUBT: Final = "romancy_nb.runtime.endings.InDoubt"
+"""The error, as it is journaled, that says no more than that nobody knows how a call ended."""
 
 
 @dataclass(slots=True)
@@ -338,7 +341,7 @@ class Pool:
         self._by_place: dict[str, list[Kept]] = {}
         self._by_key: dict[Key, list[Kept]] = {}
         self._taken: set[tuple[int, int]] = set()
-        self._doubtful: set[Key] = set()
+        self._doubtful: dict[Key, bool] = {}
         self.undone: dict[Key, int] = {}
         for age, (run, rows) in enumerate(runs):
             calls, deliveries = collect(without_void(rows))
@@ -352,10 +355,10 @@ class Pool:
                 if place in gone:
                     self.undone[call.key] = self.undone.get(call.key, 0) + 1
                     continue
+                if call.attempts or call.outcome is not None or call.waiting is not None:
+                    self._doubtful.setdefault(call.key, _in_doubt(call))  # a newer run knows what became of it
                 answer = _answer(call)
                 if answer is None:
-                    if call.outcome is None and call.waiting is None and call.attempts > call.failed:
-                        self._doubtful.add(call.key)
                     continue
                 at = clocks.get(answer, clock)
                 origin = tuple((call.intent.meta or {}).get("reused", (run, call.seq)))
@@ -369,7 +372,7 @@ class Pool:
 
     def in_doubt(self, key: Key) -> bool:
         """Was this call started in an earlier run, and nobody recorded how it ended (A5)?"""
-        return key in self._doubtful
+        return self._doubtful.get(key, False)
 
     def claim(self, history: History) -> None:
         """What a run has reused already answers none of its further calls."""
@@ -409,6 +412,16 @@ def _answer(call: Call) -> int | None:
     if call.outcome is None or call.outcome.kind == ev.ACTIVITY_FAILED:
         return None
     return call.outcome_seq
+
+
+def _in_doubt(call: Call) -> bool:
+    """Was it started, and did nobody record how it ended? A failure that says no more than that leaves it so."""
+    if call.waiting is not None:
+        return False
+    if call.outcome is None:
+        return call.attempts > call.failed
+    payload = call.outcome.payload
+    return call.outcome.kind == ev.ACTIVITY_FAILED and payload is not None and f'"{IN_DOUBT}"' in payload.text
 
 
 def delivered(event: Event) -> Event:

@@ -17,13 +17,13 @@ from typing import Any, Final
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
-from romancy_nb.core.replay import UNDO, Call, Numbered, collect, without_void
+from romancy_nb.core.replay import IN_DOUBT, UNDO, Call, Numbered, collect, without_void
 from romancy_nb.payloads.payload import Payload
 
 __all__ = ["Plan", "Step", "is_undoing", "plan"]
 
 
-_DOUBTFUL: Final = ("romancy_nb.errors.AttemptTimeout", "romancy_nb.runtime.endings.InDoubt")
+_DOUBTFUL: Final = ("romancy_nb.errors.AttemptTimeout", IN_DOUBT)
 """Errors that say nothing of whether the attempt had its effect, as they are journaled."""
 
 
