@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from romancy_nb.clock import now_us
@@ -33,6 +34,7 @@ __all__ = [
     "close",
     "closed",
     "disconnected",
+    "forked",
     "gone",
     "is_doubt",
     "lost",
@@ -130,6 +132,15 @@ def closed(where: str) -> JournalError:
     return JournalError(
         f"The journal {where} was disconnected. Nothing recorded is lost: rn.connect() opens it again, and rn.instance(id) "
         "or the same call finds the instance."
+    )
+
+
+def forked(where: str) -> JournalError:
+    """Return the error for who calls in a forked child of a process that has the journal open."""
+    return JournalError(
+        f"Process {os.getpid()} was forked from one that has the journal {where} open. Its engine does not live here, and DuckDB's "
+        "files cannot be shared across a fork. Call workflows in the parent, in its threads, or in a process of its own: "
+        'multiprocessing.get_context("spawn"), or subprocess.'
     )
 
 

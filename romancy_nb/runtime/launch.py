@@ -21,7 +21,7 @@ from romancy_nb.errors import AwaitInterrupted, JournalError, RunInterrupted, Ru
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.locate import Location, find_journal, named_journal
 from romancy_nb.journal.protocol import Table
-from romancy_nb.runtime import hosts, ownership, streams
+from romancy_nb.runtime import endings, hosts, ownership, streams
 from romancy_nb.runtime.engine import Engine
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import Finished, Found, Interrupt, Paused, Start
@@ -49,6 +49,7 @@ __all__ = [
 _current: Engine | None = None
 _location: Location | None = None
 _lock = threading.Lock()
+_parents: Engine | None = None  # in a forked child: has no thread here; kept, so that nothing of it is collected
 
 LET_GO = 2.0
 """Seconds that a stopped cell waits for what is in flight (A2)."""
@@ -71,6 +72,8 @@ def connect(url: str | Path | None = None, *, namespace: str | None = None, adop
         JournalError: it cannot be opened; the message says why and what to do.
     """
     global _current, _location
+    if _parents is not None:
+        raise endings.forked(_parents.journal.where)
     if url is not None and str(url).startswith(("postgres://", "postgresql://")):
         raise JournalError("A shared PostgreSQL journal is not part of this version. Use a path, or leave it out.")
     told = observer()
@@ -484,3 +487,13 @@ def _stopped(paused: Paused | None, run: LiveRun | None) -> str:
     if paused.busy:
         return f"Stopped {paused.instance_id}; it is written down as soon as the journal is free. {paused.busy} {again}"
     return f"Paused {paused.instance_id}: {done}.{flying} {again}"
+
+
+def _after_fork() -> None:
+    global _current, _location, _lock, _parents
+    if _current is not None and not _current.stopped:
+        _current, _location, _lock, _parents = None, None, threading.Lock(), _current
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
