@@ -327,7 +327,9 @@ class Dispatcher:
         retry_in: float | None = None
         failures = attempt.failures + 1
         try:
-            if policy.retries(error) and (policy.max_attempts is None or failures < policy.max_attempts):
+            # one that ran out of time may have had its effect, or has it yet
+            once = attempt.command.at_most_once and isinstance(error, AttemptTimeout)
+            if not once and policy.retries(error) and (policy.max_attempts is None or failures < policy.max_attempts):
                 delay = policy.delay(failures, self._chance.random())
                 spent = (now_us() - attempt.first_at) / 1_000_000
                 if policy.max_duration is None or spent + delay <= policy.max_duration:

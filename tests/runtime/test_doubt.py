@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import romancy_nb as rn
+from romancy_nb import errors
 
 PROGRAM = """
 import os, signal, sys, time
@@ -76,3 +82,31 @@ def test_an_answer_that_fits_several_calls_in_doubt_is_refused_and_names_them(ro
         assert "2 calls of it are in doubt" in line and "call 0.0:0" in line and "call 0.1:0" in line, told
     assert result == "result ['A', 'B']", told
     assert len((room / "ledger").read_text()) == 2
+
+
+@pytest.mark.parametrize("colour", ["def", "async def"])
+def test_what_must_not_run_twice_is_not_tried_again_when_its_time_is_over(journal: Path, colour: str) -> None:
+    began: list[str] = []
+    go = threading.Event()
+    options: dict[str, Any] = {"delivery": "at_most_once", "timeout": 0.05, "retry": rn.RetryPolicy(initial=0.01)}
+
+    @rn.activity(**options)
+    def pay() -> None:
+        began.append("pay")
+        go.wait(20)
+
+    @rn.activity(**options)
+    async def async_pay() -> None:
+        began.append("pay")
+        await asyncio.sleep(20)
+
+    @rn.workflow
+    def flow() -> None:
+        pay() if colour == "def" else async_pay.sync()
+
+    try:
+        with pytest.raises(errors.AttemptTimeout):
+            flow.run()
+    finally:
+        go.set()
+    assert began == ["pay"]
