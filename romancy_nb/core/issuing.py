@@ -167,6 +167,10 @@ class Issuing:
                 ev.ACTIVITY_SCHEDULED, at, place, command.name, command.digest, code, 0, command.payload, meta or None
             )
         )
+        if kept is None and self._in_doubt(command, key[3]):
+            # in this run's own history, too: whoever takes it up, resolves it or runs it anew finds the doubt there
+            started = Event(ev.ATTEMPT_STARTED, at, place, attempt=1, meta={"inherited": True})
+            self._report.rows.append(started)
 
     def call_cancelled(self, future: CallFuture) -> None:
         """The code no longer wants this call's outcome."""
@@ -198,10 +202,14 @@ class Issuing:
         """A call to execute that this run has only just made; a doubt of an earlier run goes on with it (A5)."""
         command = future.command
         opened = OpenCall(future.place, command, future.occurrence, first_at=self._present)
-        key = (ev.ACTIVITY_SCHEDULED, command.name, command.digest, future.occurrence)
-        if command.at_most_once and self._pool is not None and self._pool.in_doubt(key):
+        if self._in_doubt(command, future.occurrence):
             opened.attempts, opened.fresh = 1, False
         return opened
+
+    def _in_doubt(self, command: ActivityCommand, occurrence: int) -> bool:
+        if not command.at_most_once or self._pool is None:
+            return False
+        return self._pool.in_doubt((ev.ACTIVITY_SCHEDULED, command.name, command.digest, occurrence))
 
     def _part(self, mismatch: HistoryMismatch) -> None:
         """Code and history parted: from here on nothing that this execution asks for happens."""

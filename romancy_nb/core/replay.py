@@ -22,6 +22,7 @@ from romancy_nb.errors import HistoryMismatch
 from romancy_nb.payloads.payload import Payload
 
 __all__ = [
+    "DOUBTFUL",
     "UNDO",
     "Call",
     "History",
@@ -32,6 +33,7 @@ __all__ = [
     "collect",
     "delivered",
     "describe",
+    "leaves_doubt",
     "undone",
     "without_void",
 ]
@@ -42,6 +44,8 @@ Numbered = tuple[int, Event]
 """An event with its number in the run."""
 UNDO: Final = "undo:"
 """Stands before the place of a call in the rows of its undo."""
+DOUBTFUL: Final = ("romancy_nb.errors.AttemptTimeout", "romancy_nb.runtime.endings.InDoubt")
+"""Errors that say nothing of whether the attempt had its effect, as they are journaled."""
 
 
 @dataclass(slots=True)
@@ -339,7 +343,7 @@ class Pool:
         self._by_place: dict[str, list[Kept]] = {}
         self._by_key: dict[Key, list[Kept]] = {}
         self._taken: set[tuple[int, int]] = set()
-        self._doubtful: set[Key] = set()
+        self._doubtful: dict[Key, bool] = {}
         self.undone: dict[Key, int] = {}
         for age, (run, rows) in enumerate(runs):
             calls, deliveries = collect(without_void(rows))
@@ -353,10 +357,10 @@ class Pool:
                 if place in gone:
                     self.undone[call.key] = self.undone.get(call.key, 0) + 1
                     continue
+                if call.attempts or call.outcome is not None or call.waiting is not None:
+                    self._doubtful.setdefault(call.key, _in_doubt(call))  # a newer run knows what became of it
                 answer = _answer(call)
                 if answer is None:
-                    if call.outcome is None and call.waiting is None and call.attempts > call.failed:
-                        self._doubtful.add(call.key)
                     continue
                 at = clocks.get(answer, clock)
                 origin = tuple((call.intent.meta or {}).get("reused", (run, call.seq)))
@@ -370,7 +374,7 @@ class Pool:
 
     def in_doubt(self, key: Key) -> bool:
         """Was this call started in an earlier run, and nobody recorded how it ended (A5)?"""
-        return key in self._doubtful
+        return self._doubtful.get(key, False)
 
     def standing(self) -> list[str]:
         """What can be undone, completed in an earlier run, and no call of this one was answered with: as a person reads it."""
@@ -427,6 +431,21 @@ def _answer(call: Call) -> int | None:
     if call.outcome is None or call.outcome.kind == ev.ACTIVITY_FAILED:
         return None
     return call.outcome_seq
+
+
+def _in_doubt(call: Call) -> bool:
+    """Was it started, and did nobody record how it ended? A failure that says no more than that leaves it so."""
+    if call.waiting is not None:
+        return False
+    if call.outcome is None:
+        return call.attempts > call.failed
+    return call.outcome.kind == ev.ACTIVITY_FAILED and leaves_doubt(call.intent, call.outcome)
+
+
+def leaves_doubt(intent: Event, failed: Event) -> bool:
+    """Does this failure of a call that must not run twice leave open whether it had its effect (A1)?"""
+    text = failed.payload.text if failed.payload is not None else ""
+    return (intent.meta or {}).get("delivery") == "at_most_once" and any(f'"{name}"' in text for name in DOUBTFUL)
 
 
 def delivered(event: Event) -> Event:

@@ -13,18 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
-from romancy_nb.core.replay import UNDO, Call, Numbered, collect, without_void
+from romancy_nb.core.replay import DOUBTFUL, UNDO, Call, Numbered, collect, without_void
 from romancy_nb.payloads.payload import Payload
 
 __all__ = ["Plan", "Step", "is_undoing", "plan"]
-
-
-_DOUBTFUL: Final = ("romancy_nb.errors.AttemptTimeout", "romancy_nb.runtime.endings.InDoubt")
-"""Errors that say nothing of whether the attempt had its effect, as they are journaled."""
 
 
 @dataclass(slots=True)
@@ -198,7 +194,7 @@ def _leaves_doubt(event: Event) -> bool:
         return True
     if event.kind not in {ev.ATTEMPT_FAILED, ev.ACTIVITY_FAILED, ev.OUTCOME_RECORDED} or event.payload is None:
         return False
-    return any(f'"{name}"' in event.payload.text for name in _DOUBTFUL)
+    return any(f'"{name}"' in event.payload.text for name in DOUBTFUL)
 
 
 def _note_progress(found: Plan, rows: Iterable[Numbered]) -> None:

@@ -64,11 +64,12 @@ class Calls(Turns):
     def _doubt(self, run: LiveRun, call: OpenCall) -> None:
         """A call that must not be repeated, and whose outcome nobody knows."""
         name = call.command.name
+        settled = call.command.target.options.on_doubt in {"fail", "compensate"}
         error = endings.InDoubt(
             f"Activity {name} of {run.instance} (call {call.place}) was started and nobody recorded how it ended. It is "
-            "`at_most_once`, so it is not executed again by itself."
+            f"`at_most_once`, so it is not executed again by itself.{'' if settled else _ask(run.instance, call.place)}"
         )
-        if call.command.target.options.on_doubt in {"fail", "compensate"}:
+        if settled:
             payload = encode_failure(error)
             self._deliver_later(run, Delivery(ev.ACTIVITY_FAILED, call.place, now_us(), call.attempts, payload, error))
         else:
@@ -394,3 +395,12 @@ def _say(instance: str, name: str, text: str) -> None:
     capture = CAPTURE.get()
     if capture is None or not capture.write("stdout", f"{text}\n"):
         log.info("%s %s: %s", instance, name, text)
+
+
+def _ask(instance: str, place: str) -> str:
+    """How a person answers a doubt, as sentences behind another."""
+    answer = f"rn.instance({instance!r}).resolve({place!r}, "
+    return (
+        f' Find out whether it had its effect, and say so: {answer}"executed", RESULT), {answer}"not_executed") to have it '
+        f'executed, or {answer}"failed", ERROR). Then the same call goes on.'
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from romancy_nb.clock import now_us
 from romancy_nb.core import events as ev
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["cancel", "compensate", "resolve"]
 
 T = TypeVar("T")
+_SHOWN: Final = 5
+"""How many calls in doubt are named."""
 
 Step = int | str | None
 UndoAction = Literal["retry", "skip", "done"]
@@ -154,12 +156,15 @@ def _resolve(engine: Engine, instance: str, step: Step, outcome: Doubt, result: 
     if _is_advanced(engine, head, engine.newest.get(instance)):
         raise RunProblem(f"Instance {instance} is {head.status}: nothing in it waits for an answer.")
     rows = _load(engine, head)
-    call = _doubtful(rows, step)
-    if call is None:
+    found = _doubtful(rows, step)
+    if len(found) != 1:
+        which = "no call of it" if step is None else f"no call {step!r} of it"
+        told = f"{len(found)} calls of it are" if found else f"{which} is"
+        shown = f": {', '.join(call.describe() for call in found[:_SHOWN])}. Say which, by the call" if found else ""
         raise RunProblem(
-            f"Instance {instance} is {head.status}, and no call {'' if step is None else repr(step) + ' '}of it is in doubt. "
-            "`.steps()` shows its calls."
+            f"Instance {instance} is {head.status}, and {told} in doubt{shown}. `.steps()` shows its calls."
         )
+    call = found[0]
     name, at = call.intent.name, now_us()
     meta: dict[str, Any] = {key: value for key, value in {"note": note, "by": _who()}.items() if value}
     payload: Payload | None
@@ -191,7 +196,8 @@ def _resolve(engine: Engine, instance: str, step: Step, outcome: Doubt, result: 
     _append(engine, head, [row])
 
 
-def _doubtful(rows: Sequence[Numbered], step: Step) -> Call | None:
+def _doubtful(rows: Sequence[Numbered], step: Step) -> list[Call]:
+    """Return the calls in doubt that *step* may mean."""
     calls, _ = collect(without_void(rows))
     found = [
         call
@@ -203,8 +209,9 @@ def _doubtful(rows: Sequence[Numbered], step: Step) -> Call | None:
         and not call.cancelled
     ]
     if step is None:
-        return found[0] if len(found) == 1 else None
-    return next((call for call in found if step in {call.seq, call.intent.call, call.intent.name}), None)
+        return found
+    exact = [call for call in found if step in {call.seq, call.intent.call}]
+    return exact or [call for call in found if step == call.intent.name]
 
 
 def _is_advanced(engine: Engine, head: Head, live: LiveRun | None) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import importlib
+import os
 import random
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
@@ -196,12 +198,14 @@ class Dispatcher:
         if attempt.withdrawn or (cell is not None and cell.interrupts):  # Stop came first
             self._inbox.put(AttemptEnded(attempt, now_us(), False, None, interrupted=True))
             return
-        attempt.started = monotonic()
+        attempt.started, process = monotonic(), os.getpid()
         context = attempt.command.context
         try:
             ended = context.copy().run(self._call, attempt) if context is not None else self._call(attempt)
         except BaseException as error:
             ended = self._failed(attempt, error)
+        if os.getpid() != process:
+            _end_of_fork(ended)
         attempt.outputs = attempt.capture.finish()
         self._inbox.put(ended)
 
@@ -323,7 +327,9 @@ class Dispatcher:
         retry_in: float | None = None
         failures = attempt.failures + 1
         try:
-            if policy.retries(error) and (policy.max_attempts is None or failures < policy.max_attempts):
+            # one that ran out of time may have had its effect, or has it yet
+            once = attempt.command.at_most_once and isinstance(error, AttemptTimeout)
+            if not once and policy.retries(error) and (policy.max_attempts is None or failures < policy.max_attempts):
                 delay = policy.delay(failures, self._chance.random())
                 spent = (now_us() - attempt.first_at) / 1_000_000
                 if policy.max_duration is None or spent + delay <= policy.max_duration:
@@ -408,3 +414,18 @@ def timed_out(attempt: Attempt) -> AttemptTimeout:
     return AttemptTimeout(
         f"Activity {attempt.activity.name}: attempt {attempt.number} took longer than {limit:g} s.{left}"
     )
+
+
+def _end_of_fork(ended: AttemptEnded) -> None:
+    """The child of an ``os.fork`` has come back out of the activity. There is nothing here for it to go on with."""
+    left = ended.live
+    code: object = 0 if ended.ok else 1
+    if isinstance(left, SystemExit):
+        code = 0 if left.code is None else left.code
+    elif left is not None:
+        sys.__excepthook__(type(left), left, left.__traceback__)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with suppress(Exception):
+            if stream is not None:
+                stream.flush()
+    os._exit(code & 0xFF if isinstance(code, int) else 1)

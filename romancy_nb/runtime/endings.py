@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from romancy_nb.clock import now_us
@@ -18,7 +19,7 @@ from romancy_nb.errors import (
 )
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.runtime import parting
-from romancy_nb.runtime.inbox import AttemptEnded, Finished
+from romancy_nb.runtime.inbox import AttemptEnded, Finished, Paused
 
 if TYPE_CHECKING:
     from romancy_nb.journal.protocol import Journal
@@ -33,13 +34,14 @@ __all__ = [
     "close",
     "closed",
     "disconnected",
+    "forked",
     "gone",
-    "is_doubt",
     "lost",
     "output",
     "pause",
     "recorded",
     "stick",
+    "stopped",
 ]
 
 
@@ -120,17 +122,45 @@ def disconnected(run: LiveRun) -> RunProblem:
     )
 
 
-def is_doubt(event: Event) -> bool:
-    """Is this the failure that stands for "nobody knows", so that its call is still in doubt?"""
-    return event.payload is not None and f'"{InDoubt.__module__}.{InDoubt.__qualname__}"' in event.payload.text
-
-
 def closed(where: str) -> JournalError:
     """Return the error for those who use what belongs to a journal that was disconnected."""
     return JournalError(
         f"The journal {where} was disconnected. Nothing recorded is lost: rn.connect() opens it again, and rn.instance(id) "
         "or the same call finds the instance."
     )
+
+
+def forked(where: str) -> JournalError:
+    """Return the error for who calls in a forked child of a process that has the journal open."""
+    return JournalError(
+        f"Process {os.getpid()} was forked from one that has the journal {where} open. Its engine does not live here, and DuckDB's "
+        "files cannot be shared across a fork. Call workflows in the parent, in its threads, or in a process of its own: "
+        'multiprocessing.get_context("spawn"), or subprocess.'
+    )
+
+
+def stopped(paused: Paused | None, run: LiveRun | None) -> str:
+    """Say what Stop came to and how to go on."""
+    again = "Run the same call again to go on from here."
+    which = run.instance if run is not None else "the run"
+    if paused is None:
+        return f"Stopped at once, before the journal had {which} as paused. What completed is kept. {again}"
+    if paused.what == "nothing" and run is not None:
+        return f"Stopped when {which} had just ended, and that is recorded. The same call tells how it ended."
+    if paused.what == "nothing":
+        return "Stopped before the run began. Nothing was executed."
+    if paused.what == "followed":
+        return f"Stopped waiting. Instance {paused.instance_id} goes on in the background."
+    done = (
+        f"{paused.done} executed step{'s' if paused.done != 1 else ''} of this call recorded"
+        if paused.done
+        else "nothing lost"
+    )
+    named = [*paused.in_flight[:3], *([f"{len(paused.in_flight) - 3} more"] if len(paused.in_flight) > 3 else [])]
+    flying = f" In flight: {', '.join(named)}; what it comes to is recorded." if named else ""
+    if paused.busy:
+        return f"Stopped {paused.instance_id}; it is written down as soon as the journal is free. {paused.busy} {again}"
+    return f"Paused {paused.instance_id}: {done}.{flying} {again}"
 
 
 def as_record(event: Event) -> Event | None:

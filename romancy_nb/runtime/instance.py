@@ -439,13 +439,16 @@ def _no_result(instance: str) -> RunProblem:
 
 
 def _why_paused(engine: Engine, head: Head) -> BaseException | None:
-    """Return the error of the workflow's own code that paused the run: who waits is told what who waited live was told."""
+    """Return the error or the doubt that paused the run: who waits is told what who waited live was told."""
     for row in reversed(engine.journal.load(head.run)):
         event = row.event
         if event.kind == ev.RUN_PAUSED:
-            if (event.meta or {}).get("reason") != "error" or event.payload is None:
+            reason = (event.meta or {}).get("reason")
+            if reason not in {"error", "doubt"} or event.payload is None:
                 return None
             error = decode_failure(event.payload)
+            if reason == "doubt":
+                return error  # it says itself what to do next
             add_note(error, f"Instance {head.instance} is paused. Mend the code and call {_again(head)} to go on.")
             return error
     return None

@@ -21,7 +21,7 @@ from romancy_nb.errors import AwaitInterrupted, JournalError, RunInterrupted, Ru
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.locate import Location, find_journal, named_journal
 from romancy_nb.journal.protocol import Table
-from romancy_nb.runtime import hosts, ownership, starts, streams
+from romancy_nb.runtime import endings, hosts, ownership, starts, streams
 from romancy_nb.runtime.engine import Engine
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import Finished, Found, Interrupt, Paused, Start
@@ -49,6 +49,7 @@ __all__ = [
 _current: Engine | None = None
 _location: Location | None = None
 _lock = threading.Lock()
+_parents: Engine | None = None  # in a forked child: has no thread here; kept, so that nothing of it is collected
 
 LET_GO = 2.0
 """Seconds that a stopped cell waits for what is in flight (A2)."""
@@ -71,6 +72,8 @@ def connect(url: str | Path | None = None, *, namespace: str | None = None, adop
         JournalError: it cannot be opened; the message says why and what to do.
     """
     global _current, _location
+    if _parents is not None:
+        raise endings.forked(_parents.journal.where)
     if url is not None and str(url).startswith(("postgres://", "postgresql://")):
         raise JournalError("A shared PostgreSQL journal is not part of this version. Use a path, or leave it out.")
     told = observer()
@@ -463,28 +466,14 @@ class CellCall:
             execution.put_down()
         if self._handle is not None and paused is not None and not paused.busy:
             self._observer.ended(self._handle, RunInterrupted())
-        return RunInterrupted(_stopped(paused, self._run))
+        return RunInterrupted(endings.stopped(paused, self._run))
 
 
-def _stopped(paused: Paused | None, run: LiveRun | None) -> str:
-    """Say what Stop came to and how to go on."""
-    again = "Run the same call again to go on from here."
-    which = run.instance if run is not None else "the run"
-    if paused is None:
-        return f"Stopped at once, before the journal had {which} as paused. What completed is kept. {again}"
-    if paused.what == "nothing" and run is not None:
-        return f"Stopped when {which} had just ended, and that is recorded. The same call tells how it ended."
-    if paused.what == "nothing":
-        return "Stopped before the run began. Nothing was executed."
-    if paused.what == "followed":
-        return f"Stopped waiting. Instance {paused.instance_id} goes on in the background."
-    done = (
-        f"{paused.done} executed step{'s' if paused.done != 1 else ''} of this call recorded"
-        if paused.done
-        else "nothing lost"
-    )
-    named = [*paused.in_flight[:3], *([f"{len(paused.in_flight) - 3} more"] if len(paused.in_flight) > 3 else [])]
-    flying = f" In flight: {', '.join(named)}; what it comes to is recorded." if named else ""
-    if paused.busy:
-        return f"Stopped {paused.instance_id}; it is written down as soon as the journal is free. {paused.busy} {again}"
-    return f"Paused {paused.instance_id}: {done}.{flying} {again}"
+def _after_fork() -> None:
+    global _current, _location, _lock, _parents
+    if _current is not None and not _current.stopped:
+        _current, _location, _lock, _parents = None, None, threading.Lock(), _current
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

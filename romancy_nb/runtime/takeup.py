@@ -10,7 +10,7 @@ from romancy_nb.clock import now_us
 from romancy_nb.core import events as ev
 from romancy_nb.core import saga
 from romancy_nb.core.events import Event
-from romancy_nb.core.replay import Key, Numbered, Pool
+from romancy_nb.core.replay import Key, Numbered, Pool, leaves_doubt
 from romancy_nb.core.transitions import ACTIVE, Action, Owner, decide, retry_point
 from romancy_nb.errors import HistoryMismatch, RunPaused, WrongArguments
 from romancy_nb.journal.protocol import Head, Row
@@ -225,7 +225,8 @@ class TakeUp:
             self._new_run(start, head.instance, head, "retry", Action.RETRY)
         else:
             failed = next(event for seq, event in rows if seq == point)
-            self._resume(start, head, Action.RETRY, point, doubt=endings.is_doubt(failed))
+            intent = next(event for _, event in rows if event.kind in ev.INTENTS and event.call == failed.call)
+            self._resume(start, head, Action.RETRY, point, doubt=leaves_doubt(intent, failed))
 
     def _overdue(self, start: Start, head: Head, last: Event) -> bool:
         """Its deadline passed while nobody ran it, and a person is there: tell them before it is undone for that alone (A7)."""

@@ -64,6 +64,7 @@ _HINTS: Final = {
     "compensated": "Run the cell again: what was undone is executed anew, the rest is kept.",
     "compensation_failed": "A person decides: %romancy compensate ID tries it again, or skips it, or notes it as done.",
 }
+_DOUBT: Final = "Say what became of it, with %romancy resolve or Instance.resolve(...). Then run the cell again."
 _UNDO_INTERRUPTED: Final = "Run the cell again: the undo goes on from here."
 
 
@@ -186,7 +187,7 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
         cause=clip(str(facts.get("cause", ""))),
         status=status,
         words=_words(status, facts.get("kind") == "notebook" and not live, undoing and not live),
-        hint=_HINTS.get(status, "") if not undoing or live else _UNDO_INTERRUPTED,
+        hint=_hint(last, status) if not undoing or live else _UNDO_INTERRUPTED,
         problem=_problem(last, status),
         notebook=clip(str(facts["notebook"])) if facts.get("notebook") else None,
         started=start.at,
@@ -219,6 +220,12 @@ def _shown_status(status: str, live: bool, steps: Sequence[Step]) -> str:
     still_open = [step for step in steps if step.status in {"running", "waiting", "in_doubt"}]
     waits = still_open and all(step.status != "running" for step in still_open)
     return "waiting" if waits else "running"
+
+
+def _hint(last: Event, status: str) -> str:
+    if status == "paused" and (last.meta or {}).get("reason") == "doubt":
+        return _DOUBT
+    return _HINTS.get(status, "")
 
 
 def _problem(last: Event, status: str) -> str:

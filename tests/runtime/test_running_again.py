@@ -317,3 +317,52 @@ def test_redo_of_something_that_is_not_recorded_names_what_is(journal: Path, eff
     with pytest.raises(errors.WrongArguments, match="Recorded: first"):
         flow.run(redo=["second"])
     assert effects == ["first"]
+
+
+@pytest.mark.parametrize("on_doubt", ["ask", "fail"])
+@pytest.mark.parametrize("answer", ["", "executed", "not_executed"])
+def test_a_doubt_that_a_new_run_inherits_stays_until_a_person_settles_it(
+    tmp_path: Path, on_doubt: str, answer: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal, sys\n"
+        "import romancy_nb as rn\n"
+        "from romancy_nb.core.invariants import check_history\n"
+        "@rn.activity(delivery='at_most_once', on_doubt=sys.argv[2], retry=1)\n"
+        "def pay(ledger: str, number: int) -> int:\n"
+        "    with open(ledger, 'a') as file: file.write(f'{number}\\n')\n"
+        "    if sys.argv[3] == 'die': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return number\n"
+        "EDIT = os.environ.get('EDIT')\n"
+        "@rn.workflow\n"
+        "async def flow(ledger: str) -> int:\n"
+        "    return await pay.aio(ledger, 3) + len(EDIT or '')\n"
+        "if sys.argv[3] in {'executed', 'not_executed'}:\n"
+        "    rn.instance('i').resolve('pay', sys.argv[3], 30)\n"
+        "try: print(flow.run(sys.argv[1], instance_id='i'))\n"
+        "except Exception as error: print(f'{type(error).__name__}: {error}')\n"
+        "check_history([(row.seq, row.event) for row in rn.instance('i').rows()])\n"
+    )
+    ledger = tmp_path / "ledger"
+
+    def run(todo: str, edit: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "ROMANCY_JOURNAL": str(tmp_path / "j.duckdb"), "EDIT": edit}
+        return subprocess.run(
+            [sys.executable, str(program), str(ledger), on_doubt, todo],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    assert run("die", "").returncode == -signal.SIGKILL
+    for edit in ("a", "a", "a", "b", "b"):  # new runs, and the same call again after each
+        again = run("go", edit)
+        assert "nobody recorded how it ended" in again.stdout, again
+        assert ledger.read_text() == "3\n"
+    if answer and on_doubt == "ask":
+        settled = run(answer, "b")
+        assert settled.stdout.strip() == {"executed": "31", "not_executed": "4"}[answer], settled
+        assert run("go", "b").stdout == settled.stdout
+        assert ledger.read_text() == {"executed": "3\n", "not_executed": "3\n3\n"}[answer]

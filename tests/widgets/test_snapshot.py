@@ -102,6 +102,11 @@ def test_stop_leaves_what_was_in_flight_as_may_have_run() -> None:
     assert view.hint
 
 
+def test_a_run_that_is_paused_by_doubt_asks_for_the_answer_first() -> None:
+    story = Story().asks("0:0", "charge", T, delivery="at_most_once").add(ev.ATTEMPT_STARTED, T + 1, "0:0", attempt=1)
+    assert "resolve" in seen(story.add(ev.RUN_PAUSED, T + S, reason="doubt")).hint
+
+
 def test_a_run_whose_every_branch_waits_is_waiting() -> None:
     story = Story().add(ev.TIMER_STARTED, T, "0:0", "sleep", due=T + HOUR, delay=3600.0)
     view = seen(story)
