@@ -110,3 +110,36 @@ def test_what_must_not_run_twice_is_not_tried_again_when_its_time_is_over(journa
     finally:
         go.set()
     assert began == ["pay"]
+
+
+def test_a_doubt_that_was_inherited_and_undone_is_not_undone_a_second_time(tmp_path: Path) -> None:
+    file = tmp_path / "program.py"
+    file.write_text(
+        "import os, signal\n"
+        "import romancy_nb as rn\n"
+        "def effect(text):\n"
+        "    with open('ledger', 'a') as ledger: ledger.write(text)\n"
+        "@rn.compensation\n"
+        "def undo() -> None: effect('u')\n"
+        "@rn.activity(delivery='at_most_once', on_doubt='compensate', retry=1, compensation=undo)\n"
+        "def pay() -> int:\n"
+        "    effect('p')\n"
+        "    if os.environ.get('DIE'): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return 1\n"
+        "EDIT = os.environ.get('DIE')\n"
+        "@rn.workflow\n"
+        "def flow(): return pay() + len(EDIT or '')\n"
+        "try: print(flow.run(instance_id='i'))\n"
+        "except Exception as error: print(type(error).__name__)\n"
+    )
+
+    def run(**more: str) -> str:
+        env = {**os.environ, "ROMANCY_JOURNAL": str(tmp_path / "j.duckdb"), **more}
+        done = subprocess.run(
+            [sys.executable, str(file)], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout.strip()
+
+    run(DIE="1")
+    assert (run(), (tmp_path / "ledger").read_text()) == ("InDoubt", "pu")
+    assert (run(), (tmp_path / "ledger").read_text()) == ("1", "pup")  # undone, so executed anew
