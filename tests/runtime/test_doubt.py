@@ -143,3 +143,17 @@ def test_a_doubt_that_was_inherited_and_undone_is_not_undone_a_second_time(tmp_p
     run(DIE="1")
     assert (run(), (tmp_path / "ledger").read_text()) == ("InDoubt", "pu")
     assert (run(), (tmp_path / "ledger").read_text()) == ("1", "pup")  # undone, so executed anew
+
+
+def test_a_run_that_waits_for_the_answer_to_a_doubt_can_be_cancelled(room: Path) -> None:
+    told = program(
+        room,
+        "call()\n"
+        "i.cancel('no more')\n"
+        "try: i.result(20)\n"
+        "except errors.RunCancelled as error: print(type(error).__name__)\n"
+        "print(i.status)\n"
+        "check_history([(row.seq, row.event) for row in i.rows()])\n",
+    )
+    assert told.stdout.splitlines()[-2:] == ["RunCancelled", "cancelled"], told
+    assert len((room / "ledger").read_text()) == 2
