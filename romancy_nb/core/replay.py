@@ -356,6 +356,7 @@ class Pool:
             for place, call in calls.items():
                 if place in gone:
                     self.undone[call.key] = self.undone.get(call.key, 0) + 1
+                    self._doubtful.setdefault(call.key, False)  # whatever it did is gone
                     continue
                 if call.attempts or call.outcome is not None or call.waiting is not None:
                     self._doubtful.setdefault(call.key, _in_doubt(call))  # a newer run knows what became of it

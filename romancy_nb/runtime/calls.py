@@ -72,6 +72,11 @@ class Calls(Turns):
         if settled:
             payload = encode_failure(error)
             self._deliver_later(run, Delivery(ev.ACTIVITY_FAILED, call.place, now_us(), call.attempts, payload, error))
+        elif run.cancelling is not None and not run.cancelled:
+            # nobody needs the answer any more: the code gives the call up, and the undo deals with the doubt (U1)
+            if run.settling or not any(pending.kind == ev.CANCEL_DELIVERED for pending in run.pending):
+                run.settling = False
+                cancelling.deliver(self, run)
         else:
             endings.pause(self, run, "doubt", error)
 

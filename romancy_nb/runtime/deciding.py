@@ -211,7 +211,7 @@ def _doubtful(rows: Sequence[Numbered], step: Step) -> list[Call]:
     if step is None:
         return found
     exact = [call for call in found if step in {call.seq, call.intent.call}]
-    return exact or [call for call in found if step == call.intent.name]
+    return exact or [call for call in found if step in {call.intent.name, call.intent.name.rpartition(".")[2]}]
 
 
 def _is_advanced(engine: Engine, head: Head, live: LiveRun | None) -> bool:

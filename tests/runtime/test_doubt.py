@@ -134,3 +134,50 @@ def test_a_step_that_ran_out_of_time_is_in_doubt_when_its_run_is_called_again(jo
         flow.run(1)
     rn.instances(workflow="charges")[0].resolve("charge", "executed", "paid by hand")
     assert flow.run(1) == "paid by hand" and done in ([], [1])
+
+
+def test_a_doubt_that_was_inherited_and_undone_is_not_undone_a_second_time(tmp_path: Path) -> None:
+    file = tmp_path / "program.py"
+    file.write_text(
+        "import os, signal\n"
+        "import romancy_nb as rn\n"
+        "def effect(text):\n"
+        "    with open('ledger', 'a') as ledger: ledger.write(text)\n"
+        "@rn.compensation\n"
+        "def undo() -> None: effect('u')\n"
+        "@rn.activity(delivery='at_most_once', on_doubt='compensate', retry=1, compensation=undo)\n"
+        "def pay() -> int:\n"
+        "    effect('p')\n"
+        "    if os.environ.get('DIE'): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return 1\n"
+        "EDIT = os.environ.get('DIE')\n"
+        "@rn.workflow\n"
+        "def flow(): return pay() + len(EDIT or '')\n"
+        "try: print(flow.run(instance_id='i'))\n"
+        "except Exception as error: print(type(error).__name__)\n"
+    )
+
+    def run(**more: str) -> str:
+        env = {**os.environ, "ROMANCY_JOURNAL": str(tmp_path / "j.duckdb"), **more}
+        done = subprocess.run(
+            [sys.executable, str(file)], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout.strip()
+
+    run(DIE="1")
+    assert (run(), (tmp_path / "ledger").read_text()) == ("InDoubt", "pu")
+    assert (run(), (tmp_path / "ledger").read_text()) == ("1", "pup")  # undone, so executed anew
+
+
+def test_a_run_that_waits_for_the_answer_to_a_doubt_can_be_cancelled(room: Path) -> None:
+    told = program(
+        room,
+        "call()\n"
+        "i.cancel('no more')\n"
+        "try: i.result(20)\n"
+        "except errors.RunCancelled as error: print(type(error).__name__)\n"
+        "print(i.status)\n"
+        "check_history([(row.seq, row.event) for row in i.rows()])\n",
+    )
+    assert told.stdout.splitlines()[-2:] == ["RunCancelled", "cancelled"], told
+    assert len((room / "ledger").read_text()) == 2
