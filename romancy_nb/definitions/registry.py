@@ -43,10 +43,19 @@ def take_redefined() -> list[str]:
     return found
 
 
-def find(kind: Kind, name: str) -> Any | None:
-    """Return the latest definition of *name*, or None."""
+def find(kind: Kind, name: str, beside: Any = None) -> Any | None:
+    """Return the latest definition of *name*, or None.
+
+    Args:
+        kind: of the definition.
+        name: its name.
+        beside: a definition; where two modules define *name*, that of its module is meant.
+    """
     found = _defined.get((kind, name))
-    return next(reversed(found.values())) if found else None
+    if not found:
+        return None
+    near = found.get(str(getattr(beside, "__module__", ""))) if len(found) > 1 else None
+    return near if near is not None else next(reversed(found.values()))
 
 
 def names(kind: Kind) -> list[str]:

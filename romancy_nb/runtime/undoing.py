@@ -59,7 +59,9 @@ def go_on(engine: State, run: LiveRun) -> None:
     if step is None:
         _finish(engine, run)
         return
-    target = registry.find("compensation", step.name)
+    target = registry.find(
+        "compensation", step.name, registry.find("activity", step.of_name, run.workflow) or run.workflow
+    )
     if target is None:
         message = (
             f"Instance {run.instance} is being undone, and compensation {step.name} (for {step.of_name}, call {step.of}) is "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import types
 from pathlib import Path
 from typing import Any
 
@@ -464,3 +465,23 @@ def test_what_an_earlier_run_booked_and_the_new_one_does_not_contain_is_listed(
     bookings("").run([], redo=["greet"])
     assert 'Earlier runs did what this one does not contain, and it stands: reserve with {"item":"x"}' in caplog.text
     assert 'with {"item":"y"}' not in caplog.text
+
+
+def test_of_two_modules_with_the_same_names_each_undoes_its_own() -> None:
+    text = (
+        "import romancy_nb as rn\n"
+        "@rn.compensation\n"
+        "def undo_it() -> None: LOG.append(f'undone by {__name__}')\n"
+        "@rn.activity(compensation=undo_it)\n"
+        "def do_it() -> None: ...\n"
+        "@rn.workflow(name=f'of {__name__}')\n"
+        "def flow(n): do_it(); fails()\n"
+    )
+    modules = [types.ModuleType(name) for name in ("flights", "hotels")]
+    for module in modules:
+        vars(module).update(LOG=LOG, fails=fails)
+        exec(text, vars(module))
+    for module in modules:
+        with pytest.raises(LookupError):
+            module.flow.run(None)
+    assert LOG == ["undone by flights", "undone by hotels"]

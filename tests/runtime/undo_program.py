@@ -203,17 +203,28 @@ def stopped_and_called_again(what: str) -> str:
     while True:
         try:
             found = rn.instances(workflow=what)
-            if found and found[0].status in ENDED:
+            status = found[0].status if found else "none"  # once: it may change at any moment
+            if status in ENDED:
                 assert stopped <= 1
-                return str(found[0].status)
-            if found and found[0].status == "compensation_failed":
+                return status
+            if status == "compensation_failed":
                 found[0].compensate(action="retry", note="tried again").result(30)
+            elif status == "compensating":
+                follow_undo(found[0], workflow)
             else:
                 workflow.run(1)
         except (RunPaused, KeyboardInterrupt):
             stopped += 1
         except (RunProblem, CompensationFailed, ValueError, ExceptionGroup):
             pass
+
+
+def follow_undo(handle: Any, workflow: Any) -> None:
+    """A call would begin anew if the undo ended in this very moment."""
+    try:
+        handle.result(30)
+    except RunPaused:  # nobody runs it
+        workflow.run(1)
 
 
 def bring_to_its_end(what: str) -> str:
