@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from romancy_nb.definitions.activity import Activity, Compensation, activity
 from romancy_nb.definitions.ambient import Context, context, use_launcher
 from romancy_nb.definitions.compensation import compensation
-from romancy_nb.definitions.helpers import gather, now, random, side_effect, sleep, uuid4
+from romancy_nb.definitions.helpers import gather, now, random, side_effect, sleep, sleep_until, uuid4
 from romancy_nb.definitions.options import RetryPolicy
 from romancy_nb.definitions.sagas import compensate_with, saga
 from romancy_nb.definitions.workflow import Workflow, workflow
@@ -64,6 +64,7 @@ __all__ = [
     "saga",
     "side_effect",
     "sleep",
+    "sleep_until",
     "sql",
     "start",
     "unload_ipython_extension",

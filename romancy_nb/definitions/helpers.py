@@ -16,11 +16,11 @@ from typing import Any, TypeVar, overload
 
 from romancy_nb.core.commands import Outcome
 from romancy_nb.core.context import ambient
-from romancy_nb.errors import WrongPlace
+from romancy_nb.errors import WrongArguments, WrongPlace
 from romancy_nb.payloads.codec import decode, encode
 from romancy_nb.payloads.failures import decode_failure, encode_failure
 
-__all__ = ["gather", "now", "random", "side_effect", "sleep", "uuid4"]
+__all__ = ["gather", "now", "random", "side_effect", "sleep", "sleep_until", "uuid4"]
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -87,6 +87,28 @@ def sleep(seconds: float) -> Any:
     if not found.is_sync():
         return asyncio.sleep(seconds)
     return found.sleep(seconds)
+
+
+def sleep_until(when: datetime) -> Any:
+    """Sleep durably until *when*; at once when that has passed. Blocks in ``def`` code, is awaited in ``async def``.
+
+    Args:
+        when: with a time zone: another kernel, in another place, must wake up at the same moment.
+
+    Raises:
+        WrongArguments: it is no datetime, or has no time zone.
+
+    Example:
+        >>> rn.sleep_until(datetime(2027, 1, 1, 9, tzinfo=ZoneInfo("Europe/Vienna")))  # doctest: +SKIP
+    """
+    if not isinstance(when, datetime):
+        raise WrongArguments(f"rn.sleep_until takes a datetime; this is {when!r}. For seconds there is rn.sleep.")
+    if when.utcoffset() is None:
+        raise WrongArguments(
+            f"rn.sleep_until takes a datetime with a time zone; {when.isoformat()} has none. Write for instance "
+            f'{when.isoformat()} with tzinfo=ZoneInfo("Europe/Vienna"), or datetime.now(UTC) + timedelta(hours=1).'
+        )
+    return sleep(max(0.0, (when - now()).total_seconds()))
 
 
 @overload
