@@ -22,14 +22,14 @@ def clean(journal: Path) -> None:
 
 
 @rn.compensation(retry=ONCE)
-async def give_back(item: str) -> None:
+async def unlock_room(item: str) -> None:
     LOG.append(f"give back {item}")
     await asyncio.sleep(0.3)
     LOG.append(f"gave back {item}")
 
 
-@rn.activity(compensation=give_back, retry=ONCE)
-async def take(item: str) -> None:
+@rn.activity(compensation=unlock_room, retry=ONCE)
+async def lock_room(item: str) -> None:
     LOG.append(f"take {item}")
 
 
@@ -39,7 +39,7 @@ async def sign() -> None:
 
 
 @rn.activity(retry=ONCE)
-async def fails(seconds: float = 0) -> None:
+async def breaks(seconds: float = 0) -> None:
     await asyncio.sleep(seconds)
     raise LookupError("no car")
 
@@ -64,8 +64,8 @@ def test_a_deadline_of_the_code_does_not_break_off_the_undo_of_a_block() -> None
         try:
             async with asyncio.timeout(0.15):
                 async with rn.saga():
-                    await take("a")
-                    await take("b")
+                    await lock_room("a")
+                    await lock_room("b")
                     raise ValueError("change of plans")
         except TimeoutError:
             return "too late"
@@ -80,8 +80,8 @@ def test_a_sibling_that_fails_does_not_break_off_the_undo_of_a_block() -> None:
     async def trip(n: int) -> str:
         async def booking() -> None:
             async with rn.saga():
-                await take("a")
-                await take("b")
+                await lock_room("a")
+                await lock_room("b")
                 raise ValueError("change of plans")
 
         async def other() -> None:
@@ -101,7 +101,7 @@ def test_a_sibling_that_fails_does_not_break_off_the_undo_of_a_block() -> None:
 
 
 def test_a_deadline_while_a_block_waits_for_what_is_in_flight_leaves_nothing_behind() -> None:
-    @rn.activity(compensation=give_back, retry=ONCE)
+    @rn.activity(compensation=unlock_room, retry=ONCE)
     async def take_slowly(item: str) -> None:
         await asyncio.sleep(0.4)
         LOG.append(f"take {item}")
@@ -111,8 +111,8 @@ def test_a_deadline_while_a_block_waits_for_what_is_in_flight_leaves_nothing_beh
         try:
             async with asyncio.timeout(0.15):
                 async with rn.saga():
-                    await take("a")
-                    await asyncio.gather(take_slowly("b"), fails())
+                    await lock_room("a")
+                    await asyncio.gather(take_slowly("b"), breaks())
         except TimeoutError:
             return "too late"
         return ""
@@ -126,12 +126,12 @@ def test_a_block_object_can_be_used_again_and_within_itself() -> None:
     async def trip(n: int) -> None:
         block = rn.saga()
         async with block:
-            await take("kept")
+            await lock_room("kept")
         try:
             async with block:
-                await take("a")
+                await lock_room("a")
                 async with block:
-                    await take("b")
+                    await lock_room("b")
                 raise ValueError("change of plans")
         except ValueError:
             pass
@@ -147,7 +147,7 @@ def test_one_block_object_in_two_tasks_undoes_what_the_failing_one_did() -> None
 
         async def book(item: str, fail: bool) -> None:
             async with block:
-                await take(item)
+                await lock_room(item)
                 await asyncio.sleep(0.01 if fail else 0.1)
                 if fail:
                     raise ValueError("change of plans")
@@ -163,9 +163,9 @@ def test_a_point_of_no_return_in_a_block_keeps_what_completed_before_it() -> Non
     async def trip(n: int) -> None:
         try:
             async with rn.saga():
-                await take("a")
+                await lock_room("a")
                 await sign()
-                await take("b")
+                await lock_room("b")
                 raise ValueError("change of plans")
         except ValueError:
             pass
@@ -178,7 +178,7 @@ def test_a_block_in_a_generator_that_is_left_open_ends_quietly(caplog: pytest.Lo
     async def each() -> AsyncIterator[str]:
         async with rn.saga():
             for item in ("a", "b"):
-                await take(item)
+                await lock_room(item)
                 yield item
 
     @rn.workflow
