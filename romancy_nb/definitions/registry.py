@@ -43,9 +43,11 @@ def take_redefined() -> list[str]:
     return found
 
 
-def find(kind: Kind, name: str) -> Any | None:
-    """Return the latest definition of *name*, or None."""
+def find(kind: Kind, name: str, module: str = "") -> Any | None:
+    """Return the latest definition of *name*, or None. Where several modules have one, that of *module* goes first."""
     found = _defined.get((kind, name))
+    if found and module in found:
+        return found[module]
     return next(reversed(found.values())) if found else None
 
 

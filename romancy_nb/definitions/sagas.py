@@ -51,7 +51,7 @@ def compensate_with(function: Callable[P, Any], *args: P.args, **kwargs: P.kwarg
     target = as_compensation(function)
     signature = target.signature
     inputs = signature.encode_inputs(signature.validate(signature.bind(args, kwargs)))
-    found.arm(target.name, inputs.digest, inputs.payload, lambda: target.code(found))
+    found.arm(target.name, inputs.digest, inputs.payload, lambda: target.code(found), str(target.__module__))
 
 
 class saga:
@@ -168,7 +168,7 @@ def _command(found: Ambient, done: Done) -> ActivityCommand:
     """Return the call that undoes *done*."""
     target: Compensation[..., Any] | None
     if isinstance(done, ArmedUndo):
-        target, inputs, extra = registry.find("compensation", done.name), done.payload, None
+        target, inputs, extra = registry.find("compensation", done.name, done.module), done.payload, None
     else:
         command, outcome = done.command, done.result()
         target, extra = command.target.undo.compensation, command.extra

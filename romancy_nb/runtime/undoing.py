@@ -61,7 +61,7 @@ def go_on(engine: State, run: LiveRun) -> None:
     if step is None:
         _finish(engine, run)
         return
-    target = registry.find("compensation", step.name)
+    target = registry.find("compensation", step.name, str(step.facts.get("module", "")))
     if target is None:
         message = (
             f"Instance {run.instance} is being undone, and compensation {step.name} (for {step.of_name}, call {step.of}) is "

@@ -124,3 +124,62 @@ def test_an_undo_that_was_broken_off_says_by_what() -> None:
 
     with pytest.raises(CompensationFailed, match="failed for good: SystemExit: out of here"):
         trip(1)
+
+
+def _module(name: str) -> Any:
+    """Two modules with the same names in each, as two people write them."""
+    space: dict[str, Any] = {"__name__": name, "rn": rn, "LOG": LOG, "ONCE": ONCE}
+    code = """
+@rn.compensation(retry=ONCE)
+def call_off(item: str) -> None:
+    LOG.append(f"{__name__} calls off {item}")
+
+@rn.activity(compensation=call_off, retry=ONCE)
+def order_item(item: str) -> None:
+    LOG.append(f"{__name__} orders {item}")
+"""
+    exec(code, space)
+    return space
+
+
+def test_each_activity_is_undone_by_the_compensation_of_its_own_module() -> None:
+    hotels, cars = _module("hotels"), _module("cars")
+
+    @rn.workflow
+    def trip(n: int) -> None:
+        hotels["order_item"]("room")
+        cars["order_item"]("small car")
+        rn.compensate_with(hotels["call_off"], "breakfast")
+        try:
+            with rn.saga():
+                hotels["order_item"]("sauna")
+                rn.compensate_with(hotels["call_off"], "towel")
+                raise ValueError("too hot")
+        except ValueError:
+            no_car_left()
+
+    with pytest.raises(LookupError):
+        trip(1)
+    assert [line for line in LOG if "calls off" in line] == [
+        "hotels calls off towel", "hotels calls off sauna", "hotels calls off breakfast", "cars calls off small car",
+        "hotels calls off room",
+    ]  # fmt: skip
+
+
+def test_a_compensation_gets_what_its_activity_took_in_any_number() -> None:
+    @rn.compensation(retry=ONCE)
+    def take_back(args: Any, more: Any) -> None:
+        LOG.append(f"{list(args)} {more}")
+
+    @rn.activity(compensation=take_back, retry=ONCE)
+    def hand_out(first: int, *args: int, **more: int) -> None: ...
+
+    @rn.workflow
+    def trip(n: int) -> None:
+        hand_out(1, 2, 3, x=4)
+        hand_out(1)
+        no_car_left()
+
+    with pytest.raises(LookupError):
+        trip(1)
+    assert LOG == ["[] {}", "[2, 3] {'x': 4}"]
