@@ -309,10 +309,13 @@ class Execution(Issuing):
         self.loop.owned_by(future.owner)
         self._settled += 1
         future.settled = self._settled if ok else 0
+        if ok and future.command.pivot:
+            self.ambient.pivoted = self._settled
         future.set_result(Outcome(ok, payload or NULL, live))
 
     def _cancel(self, reason: str) -> None:
         """Have the code get CancelledError where it waits (U3)."""
         self._cancelled = reason
+        self.ambient.cancelled = True
         if self._root is not None and not self._root.done():
             self._root.cancel(reason)

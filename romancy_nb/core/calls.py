@@ -26,6 +26,7 @@ class ArmedUndo:
     name: str
     payload: Payload
     settled: int
+    module: str = ""
     undone: bool = False
 
 

@@ -61,6 +61,8 @@ class Ambient:
         seed: of the run's random numbers; journaled.
         replaying: True while what the code does is known from the journal.
         dead: True once the execution was put down.
+        cancelled: True once the code was told that its run is cancelled (U3).
+        pivoted: when the last ``pivot=True`` activity completed, as ``CallFuture.settled`` counts; 0: none did (U1).
         reported: exceptions that activities reported to the code (E4).
         prints: takes what the code writes to "stdout" or "stderr"; None: it goes where any print goes (N4).
         displays: takes the arguments of what it displays; None likewise.
@@ -74,6 +76,8 @@ class Ambient:
         self.run = run
         self.seed = seed
         self.replaying = False
+        self.cancelled = False
+        self.pivoted = 0
         self.reported: list[BaseException] = []
         self.prints: Callable[[str, str], object] | None = None
         self.displays: Callable[..., object] | None = None
@@ -82,7 +86,7 @@ class Ambient:
         self.greenlets: dict[WorkflowGreenlet, None] = {}
         self.schedule: Callable[[ActivityCommand], WorkflowFuture]
         self.record_side_effect: Callable[[str, Callable[[], Outcome]], Outcome]
-        self.arm: Callable[[str, str, Payload, Callable[[], str]], ArmedUndo]
+        self.arm: Callable[[str, str, Payload, Callable[[], str], str], ArmedUndo]
         self._unawaited: list[tuple[str, CodeType | None, int, Coroutine[Any, Any, Any]]] = []
         self._prune_at = 64
         self._producing: str | None = None

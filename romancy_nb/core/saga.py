@@ -35,7 +35,7 @@ class Step:
         doubtful: nobody knows whether the call had its effect.
         inputs: of the call; those of the undo are picked from them, unless *whole*.
         whole: *inputs* are the undo's own (``rn.compensate_with``).
-        facts: how the undo is bound to the call, as the intent has it.
+        facts: how the undo is bound to the call, and the module of its compensation, as the intent has it.
         result: what the call returned.
         seq: of the call's intent.
         begun, status: how far the undo is: "pending", "completed", "failed", "skip", "done".
@@ -159,7 +159,14 @@ def _step(call: Call, end: tuple[int, Payload | None] | None) -> Step | None:
     intent = call.intent
     if intent.kind == ev.COMPENSATION_ARMED:
         return Step(
-            intent.call, intent.name, intent.name, (False, call.seq), inputs=intent.payload, whole=True, seq=call.seq
+            intent.call,
+            intent.name,
+            intent.name,
+            (False, call.seq),
+            inputs=intent.payload,
+            whole=True,
+            facts=intent.meta or {},
+            seq=call.seq,
         )
     undo = (intent.meta or {}).get("undo")
     if not undo:

@@ -43,19 +43,12 @@ def take_redefined() -> list[str]:
     return found
 
 
-def find(kind: Kind, name: str, beside: Any = None) -> Any | None:
-    """Return the latest definition of *name*, or None.
-
-    Args:
-        kind: of the definition.
-        name: its name.
-        beside: a definition; where two modules define *name*, that of its module is meant.
-    """
+def find(kind: Kind, name: str, module: str = "") -> Any | None:
+    """Return the latest definition of *name*, or None. Where several modules have one, that of *module* goes first."""
     found = _defined.get((kind, name))
-    if not found:
-        return None
-    near = found.get(str(getattr(beside, "__module__", ""))) if len(found) > 1 else None
-    return near if near is not None else next(reversed(found.values()))
+    if found and module in found:
+        return found[module]
+    return next(reversed(found.values())) if found else None
 
 
 def names(kind: Kind) -> list[str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
-from contextvars import Token
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, ParamSpec
 
@@ -52,7 +51,7 @@ def compensate_with(function: Callable[P, Any], *args: P.args, **kwargs: P.kwarg
     target = as_compensation(function)
     signature = target.signature
     inputs = signature.encode_inputs(signature.validate(signature.bind(args, kwargs)))
-    found.arm(target.name, inputs.digest, inputs.payload, lambda: target.code(found))
+    found.arm(target.name, inputs.digest, inputs.payload, lambda: target.code(found), str(target.__module__))
 
 
 class saga:
@@ -60,7 +59,8 @@ class saga:
 
     When the block is left by an exception, the calls in it that have completed and have a compensation are undone, the
     last first; then the exception goes on, and the workflow may catch it and do something else. A call that was still in
-    flight is waited for, and undone with the rest.
+    flight is waited for, and undone with the rest. Neither a deadline of the code (``asyncio.timeout``) nor a failed sibling
+    breaks the undo off. What completed before a ``pivot=True`` activity did stands.
 
     Raises:
         CompensationFailed: an undo failed for good. The run then fails, and tries it once more with all the others.
@@ -72,8 +72,7 @@ class saga:
     """
 
     def __init__(self) -> None:
-        self._done: list[Done] = []
-        self._token: Token[tuple[list[Done], ...]] | None = None
+        self._blocks: list[list[Done]] = []
 
     def __enter__(self) -> saga:
         found = ambient()
@@ -85,12 +84,12 @@ class saga:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        found = self._close(error)
+        found, block = self._close(error)
         if found is None:
             return
-        while flying := self._flying():
+        while flying := _flying(block):
             found.wait(asyncio.gather(*flying, return_exceptions=True))
-        for done in self._in_order():
+        for done in _in_order(found, block):
             _check(done, found.wait(found.schedule(_command(found, done))), error)
 
     async def __aenter__(self) -> saga:
@@ -100,42 +99,76 @@ class saga:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        found = self._close(error)
+        found, block = self._close(error)
         if found is None:
             return
-        while flying := self._flying():
-            await asyncio.gather(*flying, return_exceptions=True)
-        for done in self._in_order():
-            _check(done, await found.schedule(_command(found, done)), error)
+        told: asyncio.CancelledError | None = None
+        while flying := _flying(block):
+            told = await _to_the_end(found, flying) or told
+        for done in _in_order(found, block):
+            undo = found.schedule(_command(found, done))
+            told = await _to_the_end(found, [undo]) or told
+            _check(done, undo.result(), error)
+        if told is not None:
+            raise told
 
     def _open(self) -> None:
         if ambient() is not None:
-            self._token = OPEN_SAGAS.set((*OPEN_SAGAS.get(), self._done))
+            block: list[Done] = []
+            self._blocks.append(block)
+            OPEN_SAGAS.set((*OPEN_SAGAS.get(), block))
 
-    def _close(self, error: BaseException | None) -> Ambient | None:
-        """Leave the block; return the run if the block is to be undone."""
-        if self._token is None:
-            return None
-        OPEN_SAGAS.reset(self._token)
-        self._token = None
+    def _close(self, error: BaseException | None) -> tuple[Ambient | None, list[Done]]:
+        """Leave the block; return what was done in it, and the run if that is to be undone."""
+        if not self._blocks:
+            return None, []
+        # several tasks may be in a block of this object, each in its own; a generator may be closed in another context
+        opened = OPEN_SAGAS.get()
+        mine = [each for each in opened if any(each is block for block in self._blocks)]
+        block = mine[-1] if mine else self._blocks[-1]
+        self._blocks = [each for each in self._blocks if each is not block]
+        OPEN_SAGAS.set(tuple(each for each in opened if each is not block))
         found = ambient()
         if error is None or found is None or found.dead or isinstance(error, (RunPutDown, GeneratorExit)):
-            return None
-        return found
+            return None, block
+        return found, block
 
-    def _flying(self) -> list[CallFuture]:
-        return [each for each in self._done if isinstance(each, CallFuture) and not each.done()]
 
-    def _in_order(self) -> list[Done]:
-        done = [each for each in self._done if each.settled and not each.undone]
-        return sorted(done, key=lambda each: each.settled, reverse=True)
+def _flying(block: list[Done]) -> list[CallFuture]:
+    return [each for each in block if isinstance(each, CallFuture) and not each.done()]
+
+
+def _in_order(found: Ambient, block: list[Done]) -> list[Done]:
+    """What is to be undone, the last first: nothing that completed before a point of no return did (U1)."""
+    done = [each for each in block if each.settled > found.pivoted and not each.undone]
+    return sorted(done, key=lambda each: each.settled, reverse=True)
+
+
+async def _to_the_end(found: Ambient, calls: Sequence[asyncio.Future[Any]]) -> asyncio.CancelledError | None:
+    """Wait for *calls*, though the task may be cancelled meanwhile: by a deadline, or because a sibling failed.
+
+    Returns:
+        That cancellation, which the block owes to the task when all is undone. One of the run itself is raised at once: the
+        undo of the run does the rest.
+    """
+    told = None
+    while waiting := [each for each in calls if not each.done()]:
+        try:
+            await asyncio.wait(waiting)
+        except asyncio.CancelledError as error:
+            if found.cancelled:
+                for each in waiting:
+                    each.cancel()
+                raise
+            told = error
+    return told
 
 
 def _command(found: Ambient, done: Done) -> ActivityCommand:
     """Return the call that undoes *done*."""
     target: Compensation[..., Any] | None
     if isinstance(done, ArmedUndo):
-        target, inputs, extra = registry.find("compensation", done.name), done.payload, None
+        target, inputs, extra = registry.find("compensation", done.name, done.module), done.payload, None
     else:
         command, outcome = done.command, done.result()
         target, extra = command.target.undo.compensation, command.extra

@@ -64,7 +64,11 @@ class Undo:
             )
         defaults = {name: signature.parameters[name].default for name in self.takes}
         self._defaults = {name: value for name, value in defaults.items() if value is not Parameter.empty}
+        for name in self.takes:  # a call that gave none is recorded without them
+            if signature.parameters[name].kind in _VARIADIC:
+                self._defaults[name] = [] if signature.parameters[name].kind is Parameter.VAR_POSITIONAL else {}
         self._facts: dict[str, Any] = {"name": self.compensation.name, "with": list(self.takes)}
+        self._facts["module"] = str(compensation.__module__)
         if self.takes_result:
             self._facts["result"] = True
         if when == "started":

@@ -143,11 +143,13 @@ def _compensate(engine: Engine, instance: str, step: Step, action: UndoAction, n
 
 
 def _undo_step(plan: saga.Plan, rows: Sequence[Numbered], step: int | str) -> saga.Step | None:
-    """Find an undo by the number of the call or its own, by either place, or by either name."""
+    """Find an undo by the number of the call or its own, by either place, or by either name or its last part."""
     if isinstance(step, int):
         place = next((event.call for seq, event in rows if seq == step), "")
         return plan.find(place)
-    named = [each for each in plan.steps if step in {each.name, each.of_name}]
+    names = {name: {name, name.rpartition(".")[2]} for each in plan.steps for name in (each.name, each.of_name)}
+    exact = [each for each in plan.steps if step in {each.name, each.of_name}]
+    named = exact or [each for each in plan.steps if step in names[each.name] | names[each.of_name]]
     return plan.find(step) or next((each for each in named if each.status == "failed"), None)
 
 

@@ -17,7 +17,7 @@ from romancy_nb.core.replay import UNDO, Numbered
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.fingerprint import fingerprint
 from romancy_nb.definitions.undo import undo_inputs
-from romancy_nb.errors import CompensationFailed, RunCancelled, RunPaused, RunTimedOut
+from romancy_nb.errors import ActivityError, CompensationFailed, RunCancelled, RunPaused, RunTimedOut
 from romancy_nb.payloads.failures import decode_failure
 from romancy_nb.payloads.payload import Payload
 from romancy_nb.runtime import endings
@@ -43,7 +43,9 @@ def begin(engine: State, run: LiveRun, why: str, **facts: Any) -> None:
     run.undo_meta = {"why": why, **{key: value for key, value in facts.items() if value}}
     engine.put_down(run)
     run.ended = None
-    if not run.undo.steps:
+    if (
+        not run.undo.steps and why != "asked"
+    ):  # what a person asks for may follow the run's end, and is journaled as begun
         _finish(engine, run)
         return
     meta = {**run.undo_meta, "owner": engine.token, "epoch": run.epoch}
@@ -59,9 +61,7 @@ def go_on(engine: State, run: LiveRun) -> None:
     if step is None:
         _finish(engine, run)
         return
-    target = registry.find(
-        "compensation", step.name, registry.find("activity", step.of_name, run.workflow) or run.workflow
-    )
+    target = registry.find("compensation", step.name, str(step.facts.get("module", "")))
     if target is None:
         message = (
             f"Instance {run.instance} is being undone, and compensation {step.name} (for {step.of_name}, call {step.of}) is "
@@ -201,8 +201,10 @@ def _gave_up(instance: str, step: saga.Step | None, payload: Payload | None, pla
     left = sum(each.status == "pending" for each in plan.steps)
     more = f" {left} further undo{'s wait' if left != 1 else ' waits'} behind it." if left else ""
     seq = step.seq if step is not None else 0
+    kind = (cause.original if isinstance(cause, ActivityError) else "") or type(cause).__name__
+    told = f"{kind.removeprefix('builtins.')}: {cause}".rstrip(".")
     error = CompensationFailed(
-        f"Compensation {name} (for {of}) of instance {instance} failed for good: {type(cause).__name__}: {cause}.{more} A "
+        f"Compensation {name} (for {of}) of instance {instance} failed for good: {told}.{more} A "
         f'person decides: rn.instance({instance!r}).compensate({seq}, "retry"), or "skip" (leave the effect), or "done" '
         "(undone by hand); a note=... is kept."
     )

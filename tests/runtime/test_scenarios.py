@@ -360,9 +360,7 @@ def test_compensation_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     @rn.activity(name="stopper", retry=ONCE)
     def stopper() -> None:
         found = registry.find
-        monkeypatch.setattr(
-            registry, "find", lambda kind, name, *near: None if name == "undo" else found(kind, name, *near)
-        )
+        monkeypatch.setattr(registry, "find", lambda kind, name, *_: None if name == "undo" else found(kind, name))
         raise LookupError("no car left")
 
     compensation = rn.compensation(name="undo", retry=ONCE)(undo)
