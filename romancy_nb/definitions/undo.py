@@ -10,7 +10,7 @@ from inspect import Parameter
 from typing import Any, Literal
 
 from romancy_nb.definitions.signature import Signature
-from romancy_nb.errors import DefinitionError
+from romancy_nb.errors import DefinitionError, WrongArguments
 from romancy_nb.payloads.codec import ANY
 from romancy_nb.payloads.fields import encode_fields, pick_fields
 from romancy_nb.payloads.payload import NULL, Payload
@@ -75,12 +75,22 @@ class Undo:
             self._facts["if"] = when
 
     def facts(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return what the intent of a call with these *arguments* journals: defaults that the call left out are kept, too."""
+        """Return what the intent of a call with these *arguments* journals: defaults that the call left out are kept, too.
+
+        Raises:
+            WrongArguments: such a default cannot be kept.
+        """
         left_out = {name: value for name, value in self._defaults.items() if name not in arguments}
         if not left_out:
             return self._facts
         payload = encode_fields(left_out, {}, what=f"the undo {self.compensation.name}")
-        return self._facts if payload.parts else {**self._facts, "defaults": payload.text}
+        if payload.parts:  # the intent has room for text alone, and without it the call could never be undone
+            listed = ", ".join(f"`{name}`" for name in left_out)
+            raise WrongArguments(
+                f"{self.compensation.signature.text} takes {listed}, and a default that is a table or an array cannot be kept "
+                "for it. Make the default None, and the table in the activity."
+            )
+        return {**self._facts, "defaults": payload.text}
 
     def _refuse(self, signature: Signature, why: str) -> DefinitionError:
         return DefinitionError(f"{self.compensation.signature.text} cannot undo {signature.text}: it {why}.")

@@ -130,8 +130,13 @@ def _compensate(engine: Engine, instance: str, step: Step, action: UndoAction, n
     rows = _load(engine, head)
     plan = saga.plan(rows)
     found = _undo_step(plan, rows, step) if step is not None else plan.next()
-    if head.status == "compensation_failed" and (found is None or found.status != "failed"):
-        raise RunProblem(f'Instance {instance} has no undo {step!r} that gave up. See rn.sql("from compensations").')
+    decides = head.status == "compensation_failed" or step is not None or action != "retry"
+    if decides and (found is None or found.status != "failed"):
+        which = "no undo" if step is None else f"no undo {step!r}"
+        raise RunProblem(
+            f'Instance {instance} has {which} that gave up, so there is nothing to decide. See rn.sql("from compensations"). '
+            "compensate() alone goes on with an undo that was interrupted."
+        )
     run, rows = _take(engine, instance)
     if found is not None and found.status == "failed":
         meta = {key: value for key, value in {"action": action, "note": note, "by": _who()}.items() if value}

@@ -6,11 +6,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import romancy_nb as rn
 from romancy_nb.core.invariants import check_history
-from romancy_nb.errors import CompensationFailed
+from romancy_nb.errors import CompensationFailed, RunProblem, WrongArguments
 
 ONCE = rn.RetryPolicy(max_attempts=1)
 LOG: list[str] = []
@@ -183,3 +184,56 @@ def test_a_compensation_gets_what_its_activity_took_in_any_number() -> None:
     with pytest.raises(LookupError):
         trip(1)
     assert LOG == ["[] {}", "[2, 3] {'x': 4}"]
+
+
+@pytest.mark.parametrize(("step", "action"), [(None, "skip"), ("hire", "done"), ("nonsense", "retry")])
+def test_a_decision_about_an_undo_that_was_only_interrupted_is_refused_and_not_lost(
+    step: str | None, action: str
+) -> None:
+    begun = threading.Event()
+
+    @rn.compensation(retry=rn.RetryPolicy(max_attempts=5, initial=60, jitter=0))
+    def unhire(item: str) -> None:
+        LOG.append(f"unhire {item}")
+        if item in FAIL:
+            begun.set()
+            raise ConnectionError("no answer")
+
+    @rn.activity(name="hire", compensation=unhire, retry=ONCE)
+    def hire(item: str) -> None: ...
+
+    @rn.workflow
+    def trip(n: int) -> None:
+        hire("car")
+        no_car_left()
+
+    FAIL.add("car")
+    trip.start(1)
+    assert begun.wait(10)
+    rn.disconnect()
+    found = only()
+    assert found.status == "interrupted"
+    with pytest.raises(RunProblem, match=r"that gave up, so there is nothing to decide.*compensate\(\) alone goes on"):
+        found.compensate(step, action)
+    assert found.status == "interrupted", "nothing was decided, and nothing goes on unasked"
+
+
+def test_a_default_that_could_not_be_undone_is_refused_before_anything_is_done() -> None:
+    table = pd.DataFrame({"seat": range(3)})
+
+    @rn.compensation(retry=ONCE)
+    def free(seats: Any) -> None:
+        LOG.append(f"free {len(seats)}")
+
+    @rn.activity(compensation=free, retry=ONCE)
+    def block_seats(n: int, seats: Any = table) -> None:
+        LOG.append(f"block {len(seats)}")
+
+    @rn.workflow
+    def trip(n: int) -> None:
+        block_seats(1, table.head(2))
+        block_seats(2)
+
+    with pytest.raises(WrongArguments, match="takes `seats`, and a default that is a table"):
+        trip.start(1).result(20)
+    assert LOG == ["block 2", "free 2"]
