@@ -309,6 +309,8 @@ class Execution(Issuing):
         self.loop.owned_by(future.owner)
         self._settled += 1
         future.settled = self._settled if ok else 0
+        if ok and future.command.pivot:
+            self.ambient.pivoted = self._settled
         future.set_result(Outcome(ok, payload or NULL, live))
 
     def _cancel(self, reason: str) -> None:

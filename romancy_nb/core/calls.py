@@ -26,6 +26,8 @@ class ArmedUndo:
     name: str
     payload: Payload
     settled: int
+    module: str = ""
+    extra: Any = None
     undone: bool = False
 
 

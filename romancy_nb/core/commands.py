@@ -152,6 +152,7 @@ class Report:
         kept: activities that were edited since and are answered from the record all the same: their effect stands (R5).
         ended: set when the code has ended.
         mismatch: set when code and history parted; then nothing else of the report counts.
+        secrets: inputs of undos that are not journaled, by place.
         armed: has the code made a call that can be undone, since it began?
         cancelled: has the code been cancelled?
     """
@@ -165,6 +166,7 @@ class Report:
     replayed: int = 0
     reused: int = 0
     kept: list[str] = field(default_factory=list)
+    secrets: dict[str, Any] = field(default_factory=dict)
     ended: Ended | None = None
     mismatch: HistoryMismatch | None = None
     armed: bool = False

@@ -65,6 +65,7 @@ class Ambient:
         prints: takes what the code writes to "stdout" or "stderr"; None: it goes where any print goes (N4).
         displays: takes the arguments of what it displays; None likewise.
         silent: True while it is rebuilt where nobody looks: what it prints was seen before.
+        pivoted: when the last point of no return was passed, counted as ``CallFuture.settled``; 0: none was.
     """
 
     def __init__(self, loop: WorkflowLoop, *, instance_id: str, workflow_name: str, run: int, seed: int) -> None:
@@ -78,11 +79,12 @@ class Ambient:
         self.prints: Callable[[str, str], object] | None = None
         self.displays: Callable[..., object] | None = None
         self.silent = False
+        self.pivoted = 0
         self.codes: dict[int, tuple[Any, str]] = {}
         self.greenlets: dict[WorkflowGreenlet, None] = {}
         self.schedule: Callable[[ActivityCommand], WorkflowFuture]
         self.record_side_effect: Callable[[str, Callable[[], Outcome]], Outcome]
-        self.arm: Callable[[str, str, Payload, Callable[[], str]], ArmedUndo]
+        self.arm: Callable[[str, str, str, Payload, Any, Callable[[], str]], ArmedUndo]
         self._unawaited: list[tuple[str, CodeType | None, int, Coroutine[Any, Any, Any]]] = []
         self._prune_at = 64
         self._producing: str | None = None

@@ -43,10 +43,12 @@ def take_redefined() -> list[str]:
     return found
 
 
-def find(kind: Kind, name: str) -> Any | None:
-    """Return the latest definition of *name*, or None."""
+def find(kind: Kind, name: str, module: str = "") -> Any | None:
+    """Return the definition of *name* in *module*; where that module has none, the latest; or None."""
     found = _defined.get((kind, name))
-    return next(reversed(found.values())) if found else None
+    if not found:
+        return None
+    return found[module] if module in found else next(reversed(found.values()))
 
 
 def names(kind: Kind) -> list[str]:

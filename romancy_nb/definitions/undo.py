@@ -65,6 +65,8 @@ class Undo:
         defaults = {name: signature.parameters[name].default for name in self.takes}
         self._defaults = {name: value for name, value in defaults.items() if value is not Parameter.empty}
         self._facts: dict[str, Any] = {"name": self.compensation.name, "with": list(self.takes)}
+        if self.compensation.__module__ != "__main__":  # another module may have one of the same name
+            self._facts["in"] = self.compensation.__module__
         if self.takes_result:
             self._facts["result"] = True
         if when == "started":

@@ -63,6 +63,7 @@ class Activations(Calls):
         run.reused += report.reused
         run.moved += report.moved
         run.kept += report.kept
+        run.secrets |= report.secrets
         run.armed, run.cancelled = report.armed, report.cancelled
         for timer in report.timers:
             run.timers.add(timer.place)
@@ -131,7 +132,9 @@ class Activations(Calls):
 
     def _end_if_settled(self, run: LiveRun) -> None:
         """The code has ended: once what it left in flight has settled, so does the run (U3)."""
-        if run.ended is None or run.finished or run.pending:
+        if (
+            run.ended is None or run.finished or run.pending or run.sent
+        ):  # an outcome on its way to the code counts, too
             return
         if not run.calls:
             finishing.finish(self, run)

@@ -11,6 +11,7 @@ from romancy_nb.clock import monotonic, now_us
 from romancy_nb.core import events as ev
 from romancy_nb.core.commands import Delivery, OpenCall
 from romancy_nb.core.events import Event
+from romancy_nb.core.replay import UNDO
 from romancy_nb.definitions.ambient import ActivityFacts
 from romancy_nb.errors import JournalError, SessionError
 from romancy_nb.journal.protocol import Row
@@ -88,10 +89,12 @@ class Calls(Turns):
         if run.undone:
             undone = run.undone.get((ev.ACTIVITY_SCHEDULED, command.name, command.digest, call.occurrence))
             generation += f"u{undone}" if undone else ""
-        identity = "\0".join((run.instance, command.name, command.digest, str(call.occurrence), generation))
-        if call.scope:
-            identity += f"\0{call.scope}"
-        key = blake2b(identity.encode(), digest_size=16).hexdigest()
+        identity = [run.instance, command.name, command.digest, str(call.occurrence), generation]
+        if command.undoes:  # by a block of the code; the run's own undo of the same call has the same key
+            identity = [run.instance, command.name, "", "0", "0", f"{UNDO}{command.undoes}", str(run.number)]
+        elif call.scope:
+            identity.append(call.scope)
+        key = blake2b("\0".join(identity).encode(), digest_size=16).hexdigest()
         return ActivityFacts(
             run.instance,
             run.workflow.name,

@@ -25,6 +25,7 @@ from romancy_nb.definitions.activity import Activity
 from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts, Context
 from romancy_nb.errors import AttemptTimeout
 from romancy_nb.payloads.failures import encode_failure
+from romancy_nb.payloads.payload import NULL
 from romancy_nb.runtime import figures
 from romancy_nb.runtime.capture import CAPTURE, Capture, Part
 from romancy_nb.runtime.hosts import CellHost
@@ -315,7 +316,13 @@ class Dispatcher:
     # -- how it ended ----------------------------------------------------------
 
     def _completed(self, attempt: Attempt, value: Any) -> AttemptEnded:
-        payload = attempt.activity.signature.encode_result(value, f"the result of activity {attempt.activity.name}")
+        activity = attempt.activity
+        try:
+            payload = activity.signature.encode_result(value, f"the result of {activity.kind} {activity.name}")
+        except Exception:
+            if activity.kind != "compensation":
+                raise
+            payload = NULL  # nobody gets it, and what is undone is not undone again for its sake
         return AttemptEnded(attempt, now_us(), True, payload)
 
     def _failed(self, attempt: Attempt, error: BaseException) -> AttemptEnded:

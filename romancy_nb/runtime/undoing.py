@@ -37,6 +37,10 @@ def begin(engine: State, run: LiveRun, why: str, **facts: Any) -> None:
         why: "failed", "cancelled" or "asked" (a person wants it undone).
         facts: what else the decision's row tells: reason, by.
     """
+    for delivery in run.sent + run.pending:  # what completed and the code never got is undone with the rest
+        if delivery.kind in ev.OUTCOMES and delivery.place not in run.noted:
+            engine.record(run, [endings.recorded(delivery)])
+    run.sent, run.pending = [], []
     engine.commit_now()
     rows: list[Numbered] = [(row.seq, row.event) for row in engine.journal.load(run.key)]
     run.undo = saga.plan(rows)
@@ -59,7 +63,7 @@ def go_on(engine: State, run: LiveRun) -> None:
     if step is None:
         _finish(engine, run)
         return
-    target = registry.find("compensation", step.name)
+    target = registry.find("compensation", step.name, step.module)
     if target is None:
         message = (
             f"Instance {run.instance} is being undone, and compensation {step.name} (for {step.of_name}, call {step.of}) is "
@@ -199,8 +203,9 @@ def _gave_up(instance: str, step: saga.Step | None, payload: Payload | None, pla
     left = sum(each.status == "pending" for each in plan.steps)
     more = f" {left} further undo{'s wait' if left != 1 else ' waits'} behind it." if left else ""
     seq = step.seq if step is not None else 0
+    told = f"{getattr(cause, 'original', None) or type(cause).__name__}: {cause}".rstrip(".: ")
     error = CompensationFailed(
-        f"Compensation {name} (for {of}) of instance {instance} failed for good: {type(cause).__name__}: {cause}.{more} A "
+        f"Compensation {name} (for {of}) of instance {instance} failed for good: {told}.{more} A "
         f'person decides: rn.instance({instance!r}).compensate({seq}, "retry"), or "skip" (leave the effect), or "done" '
         "(undone by hand); a note=... is kept."
     )
