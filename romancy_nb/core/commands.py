@@ -111,6 +111,11 @@ class OpenCall:
     unshown: tuple[Payload, ...] = ()
     """What earlier attempts put out and no cell has shown: it is shown with the outcome."""
 
+    @property
+    def in_doubt(self) -> bool:
+        """Has history an attempt that may have had its effect? The intent counts as the first of "at_least_once" (A1)."""
+        return not self.fresh and (self.attempts > self.failed or not (self.attempts or self.command.at_most_once))
+
 
 @dataclass(frozen=True, slots=True)
 class OpenTimer:

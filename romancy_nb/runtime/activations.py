@@ -79,8 +79,15 @@ class Activations(Calls):
                 call.first_at += run.gap
                 if run.retrying:  # a person asked for another try: a new budget, and nothing is in doubt
                     call.failures, call.failed, call.first_at = 0, call.attempts, now_us()
-            if run.status != "paused":  # an earlier one of them is in doubt
+            if cancelling.holds(run, call):
+                run.held.add(call.place)
+            elif run.status != "paused":  # an earlier one of them is in doubt
                 self.execute(run, call)
+        if run.cancelled and run.held:  # what the code wants all the same, now that it knows
+            held, run.held = [call for place, call in run.calls.items() if place in run.held], set()
+            for call in held:
+                if call.place not in report.cancelled_calls:
+                    self.execute(run, call)
         for place in report.cancelled_calls:
             self._call_unwanted(run, place)
         if run.status == "paused":

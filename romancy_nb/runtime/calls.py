@@ -44,7 +44,7 @@ class Calls(Turns):
                 self.record(run, [endings.output(flying, part._replace(live=False))])
                 call.unshown += (part.payload,)
             return
-        in_doubt = not call.fresh and (call.attempts > call.failed or not (call.attempts or call.command.at_most_once))
+        in_doubt = call.in_doubt
         if call.command.at_most_once and in_doubt and call.attempts > call.failed:
             self._doubt(run, call)
             return
@@ -290,6 +290,7 @@ class Calls(Turns):
             self._end_if_settled(run)
         elif run.status != "paused":
             self._timers.set((run.key, call.place, "retry"), next_at)
+            cancelling.settled(self, run)
 
     def _deliver_later(self, run: LiveRun, delivery: Delivery) -> None:
         """Hand an outcome to the run's code, or keep it where there is none just now."""

@@ -267,6 +267,9 @@ class TakeUp:
     def parted(self, run: LiveRun, mismatch: HistoryMismatch) -> None:
         """Code and history do not fit: by hand that is an edit and makes a new run; a strict resume is stuck (R7)."""
         engine, start = self._engine, run.start
+        if run.cancelling is not None and not run.replay_only:  # it was not to go forward in any case
+            undoing.begin(engine, run, "cancelled", **run.cancelling)
+            return
         first = self._load(run.key)[0][1]
         edited = parting.edits(run.workflow.name, first, start.reads) if start is not None else ""
         if start is None or start.strict:

@@ -360,7 +360,9 @@ def test_compensation_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     @rn.activity(name="stopper", retry=ONCE)
     def stopper() -> None:
         found = registry.find
-        monkeypatch.setattr(registry, "find", lambda kind, name: None if name == "undo" else found(kind, name))
+        monkeypatch.setattr(
+            registry, "find", lambda kind, name, *module: None if name == "undo" else found(kind, name, *module)
+        )
         raise LookupError("no car left")
 
     compensation = rn.compensation(name="undo", retry=ONCE)(undo)
