@@ -149,12 +149,16 @@ class Calls(Turns):
         if attempt.over:
             if not item.interrupted:
                 self.record(run, [endings.late(item)])
+                if item.ok:
+                    undoing.came_late(self, run)
             return
         self._timers.cancel((attempt.run, attempt.place, "limit"))
         call = run.calls.get(attempt.place)
         if item.interrupted or call is None:
             if call is None and not item.interrupted:
                 self.record(run, [endings.late(item)])
+                if item.ok:
+                    undoing.came_late(self, run)
             elif call is not None and (attempt.place in run.unwanted or run.ledger is not None):
                 run.calls.pop(attempt.place, None)
             elif call is not None and run.status != "paused" and not (run.start and run.start.abandoned):
@@ -269,6 +273,11 @@ class Calls(Turns):
             for number, event in enumerate(rows, history[-1].seq + 1):
                 self._rows.append(Row(item.attempt.run, number, event))
             self._commit()
+            instance = item.attempt.facts.instance_id
+            if item.ok and undoing.has_late_effect(self, item.attempt.run):
+                log.warning(
+                    "%s was undone before that, so this effect stands: rn.instance(%r).compensate()", instance, instance
+                )
 
     def _failed_attempt(self, run: LiveRun, call: OpenCall, item: AttemptEnded) -> None:
         """Journal a failed attempt and, while the run is live, wait for the next."""

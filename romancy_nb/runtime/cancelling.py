@@ -124,10 +124,9 @@ def cancel(engine: State, instance: str, head: Head, facts: dict[str, Any]) -> L
             raise _is_undone(instance, advanced)
         return "asked" if advanced else "undo"
     if head.status in {"completed", "failed", "compensated", "compensation_failed", "recurred"}:
-        raise RunProblem(
-            f"Instance {instance} has ended: it is {head.status}, so there is nothing to cancel. "
-            f"rn.instance({instance!r}).compensate() undoes what it did."
-        )
+        stands = head.status in {"completed", "failed"}
+        more = f" rn.instance({instance!r}).compensate() undoes what it did." if stands else ""
+        raise RunProblem(f"Instance {instance} has ended: it is {head.status}, so there is nothing to cancel.{more}")
     if head.status in {"running", "waiting"} and ownership.alive(head.owner, engine.other_engines()):
         engine.journal.post(Letter(randbits(62), head.run, "cancel", facts))
         return "asked"

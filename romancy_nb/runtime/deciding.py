@@ -124,7 +124,10 @@ def _compensate(engine: Engine, instance: str, step: Step, action: UndoAction, n
                 "that it did."
             )
         if head.status in {"compensated", "cancelled"}:
-            raise RunProblem(f"Instance {instance} is {head.status}: it has been undone.")
+            if saga.plan(_load(engine, head)).next() is None:
+                raise RunProblem(f"Instance {instance} is {head.status}: it has been undone.")
+            _undo(engine, instance, "asked", {})  # what completed after its end
+            return
         if head.status in TERMINAL and not (plan := saga.plan(_load(engine, head))).steps:
             kept = f" {', '.join(plan.kept)} stands: see `.steps()`." if plan.kept else ""
             raise RunProblem(
@@ -153,7 +156,8 @@ def _undo_step(plan: saga.Plan, rows: Sequence[Numbered], step: int | str) -> sa
     if isinstance(step, int):
         place = next((event.call for seq, event in rows if seq == step), "")
         return plan.find(place)
-    named = [each for each in plan.steps if step in {each.name, each.of_name}]
+    names = [(each, {each.name, each.of_name}) for each in plan.steps]
+    named = [each for each, known in names if step in {*known, *(name.rpartition(".")[2] for name in known)}]
     return plan.find(step) or next((each for each in named if each.status == "failed"), None)
 
 

@@ -183,6 +183,11 @@ class TakeUp:
             return
         if void_from is None and head.status == "paused" and (rows[-1][1].meta or {}).get("reported"):
             void_from = retry_point(rows)
+            if (
+                void_from is None and not start.strict
+            ):  # the code did more after that failure (cleaned up, undid a block)
+                self._new_run(start, head.instance, head, "retry", Action.RETRY)
+                return
         now = now_us()
         run = self._live(start, head.run, head.instance, head.number, head)
         run.epoch = head.epoch + 1

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from romancy_nb.runtime.live import LiveRun
     from romancy_nb.runtime.state import State
 
-__all__ = ["begin", "go_on", "is_undo", "outcome", "pause", "verdict"]
+__all__ = ["begin", "came_late", "go_on", "has_late_effect", "is_undo", "outcome", "pause", "verdict"]
 
 
 def begin(engine: State, run: LiveRun, why: str, **facts: Any) -> None:
@@ -117,6 +117,19 @@ def outcome(engine: State, run: LiveRun, delivery: Delivery) -> None:
     run.status = "compensation_failed"
     run.outcome = (None, _gave_up(run.instance, step, delivery.payload, run.undo))
     endings.close(engine, run)
+
+
+def came_late(engine: State, run: LiveRun) -> None:
+    """An activity that was given up has completed while the run is undone: that is undone as well, next of all (U1)."""
+    if run.undo is not None and run.status == "compensating":
+        engine.commit_now()
+        run.undo = saga.plan([(row.seq, row.event) for row in engine.journal.load(run.key)])
+
+
+def has_late_effect(engine: State, key: int) -> bool:
+    """Has something completed after the run was undone, so that it stands?"""
+    rows: list[Numbered] = [(row.seq, row.event) for row in engine.journal.load(key, parts=False)]
+    return saga.is_undoing(rows) and saga.plan(rows).next() is not None
 
 
 def pause(engine: State, run: LiveRun, reason: str, error: BaseException) -> None:

@@ -324,3 +324,112 @@ def test_a_secret_that_an_armed_undo_takes_reaches_it() -> None:
     with pytest.raises(LookupError):
         visit(1)
     assert LOG == ["out 8"]
+
+
+def test_what_completes_during_the_undo_is_undone_with_the_rest_and_what_completes_after_it_on_request(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cancelling, "SETTLE", 0.2)
+    undoing, late, go, told = (threading.Event() for _ in range(4))
+
+    @rn.compensation(retry=ONCE)
+    def put_back(item: str) -> None:
+        LOG.append(f"put back {item}")
+        undoing.set()
+        if item == "b":
+            go.wait(10)
+
+    @rn.activity(compensation=put_back, retry=ONCE)
+    def get(item: str) -> None:
+        if item == "slow":
+            late.wait(10)
+            LOG.append("got slow")
+
+    @rn.workflow
+    async def trip(n: int) -> None:
+        await get.aio("a")
+        await get.aio("b")
+        await asyncio.gather(get.aio("slow"), fails.aio())
+
+    handle = trip.start(1)
+    assert undoing.wait(10)
+    late.set()
+    while not any(row.event.kind == "late_outcome" for row in handle.rows()):
+        told.wait(0.01)
+    go.set()
+    with pytest.raises(LookupError):
+        handle.result(10)
+    assert LOG == ["put back b", "got slow", "put back slow", "put back a"]
+    newest()
+
+    LOG.clear()
+    late.clear()
+    handle = trip.start(2)
+    with pytest.raises(LookupError):
+        handle.result(10)
+    with pytest.raises(RunProblem, match="it has been undone"):
+        handle.compensate()
+    late.set()
+    while not any("so this effect stands" in record.message for record in caplog.records):
+        told.wait(0.01)
+    handle.compensate()
+    with pytest.raises(LookupError):
+        handle.result(10)
+    assert LOG == ["put back b", "put back a", "got slow", "put back slow"]
+    check_history([(row.seq, row.event) for row in handle.rows()])
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_a_paused_run_that_did_more_after_its_failure_goes_on_with_the_same_call(block: bool) -> None:
+    fail = threading.Event()
+
+    @rn.activity(retry=ONCE)
+    def perhaps() -> None:
+        LOG.append("perhaps")
+        if not fail.is_set():
+            raise LookupError("no")
+
+    @rn.workflow(on_failure="pause")
+    def trip(n: int) -> str:
+        if block:
+            with rn.saga():
+                take("a")
+                perhaps()
+        else:
+            try:
+                take("a")
+                perhaps()
+            finally:
+                take("towel")
+        return "home"
+
+    with pytest.raises(LookupError):
+        trip(1)
+    assert newest().status == "paused"
+    fail.set()
+    assert trip(1) == "home"
+    again = ["give back a", "take a", "perhaps"] if block else ["take towel", "perhaps"]
+    assert ["take a", "perhaps", *again] == LOG
+    newest()
+
+
+def test_an_undo_that_gave_up_is_found_by_the_last_part_of_its_name() -> None:
+    @rn.compensation(retry=ONCE)
+    def refuse(item: str) -> None:
+        raise ConnectionError("no answer")
+
+    @rn.activity(compensation=refuse)
+    def get(item: str) -> None: ...
+
+    @rn.workflow
+    def trip(n: int) -> None:
+        get("a")
+        fails()
+
+    with pytest.raises(CompensationFailed):
+        trip(1)
+    handle = newest()
+    handle.compensate("refuse", "skip")
+    with pytest.raises(LookupError):
+        handle.result(10)
+    assert newest().status == "compensated"
