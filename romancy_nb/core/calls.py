@@ -27,6 +27,7 @@ class ArmedUndo:
     payload: Payload
     settled: int
     module: str = ""
+    extra: Any = None
     undone: bool = False
 
 

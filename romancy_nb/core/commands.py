@@ -111,6 +111,11 @@ class OpenCall:
     unshown: tuple[Payload, ...] = ()
     """What earlier attempts put out and no cell has shown: it is shown with the outcome."""
 
+    @property
+    def in_doubt(self) -> bool:
+        """Has history an attempt that may have had its effect? The intent counts as the first of "at_least_once" (A1)."""
+        return not self.fresh and (self.attempts > self.failed or not (self.attempts or self.command.at_most_once))
+
 
 @dataclass(frozen=True, slots=True)
 class OpenTimer:
@@ -152,6 +157,7 @@ class Report:
         kept: activities that were edited since and are answered from the record all the same: their effect stands (R5).
         ended: set when the code has ended.
         mismatch: set when code and history parted; then nothing else of the report counts.
+        secrets: inputs of undos that are not journaled, by place.
         armed: has the code made a call that can be undone, since it began?
         cancelled: has the code been cancelled?
     """
@@ -165,6 +171,7 @@ class Report:
     replayed: int = 0
     reused: int = 0
     kept: list[str] = field(default_factory=list)
+    secrets: dict[str, Any] = field(default_factory=dict)
     ended: Ended | None = None
     mismatch: HistoryMismatch | None = None
     armed: bool = False

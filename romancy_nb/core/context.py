@@ -86,7 +86,7 @@ class Ambient:
         self.greenlets: dict[WorkflowGreenlet, None] = {}
         self.schedule: Callable[[ActivityCommand], WorkflowFuture]
         self.record_side_effect: Callable[[str, Callable[[], Outcome]], Outcome]
-        self.arm: Callable[[str, str, Payload, Callable[[], str], str], ArmedUndo]
+        self.arm: Callable[[str, str, str, Payload, Any, Callable[[], str]], ArmedUndo]
         self._unawaited: list[tuple[str, CodeType | None, int, Coroutine[Any, Any, Any]]] = []
         self._prune_at = 64
         self._producing: str | None = None

@@ -224,7 +224,9 @@ class Issuing:
         if self._cancelled is not None and owner is self.loop.root and sys.exception() is None:
             raise asyncio.CancelledError(self._cancelled)
 
-    def _arm(self, name: str, digest: str, payload: Payload, code: Callable[[], str], module: str) -> ArmedUndo:
+    def _arm(
+        self, name: str, module: str, digest: str, payload: Payload, extra: Any, code: Callable[[], str]
+    ) -> ArmedUndo:
         """Journal an undo for the rest of the run (``rn.compensate_with``)."""
         kind, place = ev.COMPENSATION_ARMED, self.loop.here().place()
         occurrence = self._occurrence(kind, name, digest)
@@ -233,11 +235,15 @@ class Issuing:
             place = call.intent.call
         else:
             place = self._new_place(place)
-            meta = {"module": module} | ({"occurrence": occurrence} if occurrence else {})
-            self._report.rows.append(Event(kind, self._present, place, name, digest, code(), 0, payload, meta))
+            meta: dict[str, Any] = {"occurrence": occurrence} if occurrence else {}
+            if module:
+                meta["in"] = module
+            self._report.rows.append(Event(kind, self._present, place, name, digest, code(), 0, payload, meta or None))
+        if extra is not None:
+            self._report.secrets[place] = extra
         self._armed = True
         self._settled += 1
-        armed = ArmedUndo(place, name, payload, self._settled, module)
+        armed = ArmedUndo(place, name, payload, self._settled, module, extra)
         for calls in OPEN_SAGAS.get():
             calls.append(armed)
         return armed

@@ -22,7 +22,6 @@ from romancy_nb.errors import HistoryMismatch
 from romancy_nb.payloads.payload import Payload
 
 __all__ = [
-    "DOUBTFUL",
     "UNDO",
     "Call",
     "History",
@@ -34,6 +33,7 @@ __all__ = [
     "delivered",
     "describe",
     "leaves_doubt",
+    "says_nothing",
     "undone",
     "without_void",
 ]
@@ -44,7 +44,7 @@ Numbered = tuple[int, Event]
 """An event with its number in the run."""
 UNDO: Final = "undo:"
 """Stands before the place of a call in the rows of its undo."""
-DOUBTFUL: Final = ("romancy_nb.errors.AttemptTimeout", "romancy_nb.runtime.endings.InDoubt")
+_DOUBTFUL: Final = ("romancy_nb.errors.AttemptTimeout", "romancy_nb.runtime.endings.InDoubt")
 """Errors that say nothing of whether the attempt had its effect, as they are journaled."""
 
 
@@ -445,8 +445,12 @@ def _in_doubt(call: Call) -> bool:
 
 def leaves_doubt(intent: Event, failed: Event) -> bool:
     """Does this failure of a call that must not run twice leave open whether it had its effect (A1)?"""
-    text = failed.payload.text if failed.payload is not None else ""
-    return (intent.meta or {}).get("delivery") == "at_most_once" and any(f'"{name}"' in text for name in DOUBTFUL)
+    return (intent.meta or {}).get("delivery") == "at_most_once" and says_nothing(failed.payload)
+
+
+def says_nothing(failure: Payload | None) -> bool:
+    """Is this an error that says nothing of whether the attempt had its effect?"""
+    return failure is not None and any(f'"{name}"' in failure.text for name in _DOUBTFUL)
 
 
 def delivered(event: Event) -> Event:

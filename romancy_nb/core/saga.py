@@ -17,7 +17,7 @@ from typing import Any
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
-from romancy_nb.core.replay import DOUBTFUL, UNDO, Call, Numbered, collect, without_void
+from romancy_nb.core.replay import UNDO, Call, Numbered, collect, says_nothing, without_void
 from romancy_nb.payloads.payload import Payload
 
 __all__ = ["Plan", "Step", "is_undoing", "plan"]
@@ -33,6 +33,7 @@ class Step:
         name: of the compensation.
         order: where it stands; the greatest is undone first.
         doubtful: nobody knows whether the call had its effect.
+        module: where that compensation was defined, if not in ``__main__``.
         inputs: of the call; those of the undo are picked from them, unless *whole*.
         whole: *inputs* are the undo's own (``rn.compensate_with``).
         facts: how the undo is bound to the call, and the module of its compensation, as the intent has it.
@@ -47,6 +48,7 @@ class Step:
     name: str
     order: tuple[bool, int]
     doubtful: bool = False
+    module: str = ""
     inputs: Payload | None = None
     whole: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -158,15 +160,10 @@ def _pivot(calls: Mapping[str, Call], ended: Mapping[str, tuple[int, Payload | N
 def _step(call: Call, end: tuple[int, Payload | None] | None) -> Step | None:
     intent = call.intent
     if intent.kind == ev.COMPENSATION_ARMED:
+        module = str((intent.meta or {}).get("in", ""))
+        at = (False, call.seq)
         return Step(
-            intent.call,
-            intent.name,
-            intent.name,
-            (False, call.seq),
-            inputs=intent.payload,
-            whole=True,
-            facts=intent.meta or {},
-            seq=call.seq,
+            intent.call, intent.name, intent.name, at, module=module, inputs=intent.payload, whole=True, seq=call.seq
         )
     undo = (intent.meta or {}).get("undo")
     if not undo:
@@ -177,6 +174,7 @@ def _step(call: Call, end: tuple[int, Payload | None] | None) -> Step | None:
         str(undo["name"]),
         (False, end[0]) if end is not None else (True, call.seq),
         doubtful=end is None,
+        module=str(undo.get("in", "")),
         inputs=intent.payload,
         facts=undo,
         result=end[1] if end is not None else None,
@@ -199,9 +197,7 @@ def _leaves_doubt(event: Event) -> bool:
     """Did an attempt end so that nobody knows whether it had its effect: abandoned, timed out, or never heard of again?"""
     if event.kind == ev.ATTEMPT_ABANDONED:
         return True
-    if event.kind not in {ev.ATTEMPT_FAILED, ev.ACTIVITY_FAILED, ev.OUTCOME_RECORDED} or event.payload is None:
-        return False
-    return any(f'"{name}"' in event.payload.text for name in DOUBTFUL)
+    return event.kind in {ev.ATTEMPT_FAILED, ev.ACTIVITY_FAILED, ev.OUTCOME_RECORDED} and says_nothing(event.payload)
 
 
 def _note_progress(found: Plan, rows: Iterable[Numbered]) -> None:

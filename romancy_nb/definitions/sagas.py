@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Sequence
-from types import TracebackType
+from types import CodeType, ModuleType, NoneType, TracebackType
 from typing import Any, ParamSpec
 
 from romancy_nb.core.calls import OPEN_SAGAS, ArmedUndo, CallFuture
 from romancy_nb.core.commands import ActivityCommand, Outcome
 from romancy_nb.core.context import Ambient, ambient
+from romancy_nb.core.replay import says_nothing
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.activity import Compensation, as_compensation
 from romancy_nb.definitions.ambient import ACTIVITY
 from romancy_nb.definitions.undo import undo_inputs
-from romancy_nb.errors import CompensationFailed, RunPutDown, WrongPlace
+from romancy_nb.errors import CompensationFailed, DefinitionError, RunPutDown, WrongPlace
 from romancy_nb.payloads.failures import decode_failure
 from romancy_nb.payloads.payload import NULL, Payload
 
@@ -33,11 +34,13 @@ def compensate_with(function: Callable[P, Any], *args: P.args, **kwargs: P.kwarg
     journaled where it stands, and not awaited.
 
     Args:
-        function: best one marked ``@rn.compensation``, so that another kernel finds it by its name.
+        function: best one marked ``@rn.compensation``. It is found by its name, also by another kernel, so it stands outside
+            the workflow and uses nothing but its arguments.
         *args, **kwargs: its arguments; journaled.
 
     Raises:
         WrongPlace: called in an activity. Outside any workflow it does nothing.
+        DefinitionError: the function is a method, was made inside the workflow, or uses variables of the code around it.
 
     Example:
         >>> rn.compensate_with(delete_folder, path)  # doctest: +SKIP
@@ -48,10 +51,42 @@ def compensate_with(function: Callable[P, Any], *args: P.args, **kwargs: P.kwarg
             raise WrongPlace("rn.compensate_with belongs into workflow code; this is an activity.")
         return
     found.check()
+    _refuse_captured(function, found.workflow_name)
     target = as_compensation(function)
     signature = target.signature
     inputs = signature.encode_inputs(signature.validate(signature.bind(args, kwargs)))
-    found.arm(target.name, inputs.digest, inputs.payload, lambda: target.code(found), str(target.__module__))
+    module = target.__module__ if target.__module__ != "__main__" else ""
+    found.arm(target.name, module, inputs.digest, inputs.payload, inputs.secrets or None, lambda: target.code(found))
+
+
+def _refuse_captured(function: Any, workflow: str) -> None:
+    """Refuse what its name does not bring back: the last one of that name would be executed in place of all others."""
+    plain = getattr(function, "__romancy_function__", function)
+    name = getattr(plain, "__qualname__", None) or type(plain).__name__
+    code = getattr(plain, "__code__", None)
+    if not isinstance(getattr(plain, "__self__", None), (ModuleType, NoneType)):
+        why = f"{name} belongs to an object, and an object is not journaled"
+    elif code is not None and code.co_freevars and plain is function:
+        why = f"{name} uses {', '.join(f'`{each}`' for each in code.co_freevars)} of the code around it"
+    elif code is not None and _made_in(code, workflow):
+        why = f"{name} is made inside the workflow, and an undo in another kernel runs none of the workflow's code"
+    else:
+        return
+    raise DefinitionError(
+        f"rn.compensate_with: {why}. Write the undo as a function at the top level of a cell or module, with "
+        f"@rn.compensation, and hand over what it needs: rn.compensate_with({name.rpartition('.')[2]}, ...)."
+    )
+
+
+def _made_in(code: CodeType, workflow: str) -> bool:
+    found = registry.find("workflow", workflow)
+    inner = [found.function.__code__] if found is not None else []
+    while inner:
+        consts = [each for each in inner.pop().co_consts if isinstance(each, CodeType)]
+        if code in consts:
+            return True
+        inner += consts
+    return False
 
 
 class saga:
@@ -59,8 +94,9 @@ class saga:
 
     When the block is left by an exception, the calls in it that have completed and have a compensation are undone, the
     last first; then the exception goes on, and the workflow may catch it and do something else. A call that was still in
-    flight is waited for, and undone with the rest. Neither a deadline of the code (``asyncio.timeout``) nor a failed sibling
-    breaks the undo off. What completed before a ``pivot=True`` activity did stands.
+    flight is waited for, and undone with the rest; one that ran out of time is undone if it says ``compensate_if="started"``.
+    Neither a deadline of the code (``asyncio.timeout``) nor a failed sibling breaks the undo off. What completed before a
+    ``pivot=True`` activity did stands.
 
     Raises:
         CompensationFailed: an undo failed for good. The run then fails, and tries it once more with all the others.
@@ -139,9 +175,19 @@ def _flying(block: list[Done]) -> list[CallFuture]:
 
 
 def _in_order(found: Ambient, block: list[Done]) -> list[Done]:
-    """What is to be undone, the last first: nothing that completed before a point of no return did (U1)."""
-    done = [each for each in block if each.settled > found.pivoted and not each.undone]
-    return sorted(done, key=lambda each: each.settled, reverse=True)
+    """What is to be undone: what may have happened first, then the last completed first; nothing behind a pivot (U1)."""
+    left = [each for each in block if not each.undone]
+    unsure = [each for each in left if isinstance(each, CallFuture) and _is_unsure(each)]
+    done = [each for each in left if each.settled > found.pivoted]
+    return [*reversed(unsure), *sorted(done, key=lambda each: each.settled, reverse=True)]
+
+
+def _is_unsure(call: CallFuture) -> bool:
+    """Did it end so that nobody knows whether it had its effect, and is it to be undone in that case, too (U1)?"""
+    if (call.command.undo or {}).get("if") != "started" or not call.done() or call.cancelled():
+        return False
+    outcome: Outcome = call.result()
+    return not outcome.ok and says_nothing(outcome.payload)
 
 
 async def _to_the_end(found: Ambient, calls: Sequence[asyncio.Future[Any]]) -> asyncio.CancelledError | None:
@@ -168,11 +214,11 @@ def _command(found: Ambient, done: Done) -> ActivityCommand:
     """Return the call that undoes *done*."""
     target: Compensation[..., Any] | None
     if isinstance(done, ArmedUndo):
-        target, inputs, extra = registry.find("compensation", done.name, done.module), done.payload, None
+        target, inputs, extra = registry.find("compensation", done.name, done.module), done.payload, done.extra
     else:
         command, outcome = done.command, done.result()
         target, extra = command.target.undo.compensation, command.extra
-        inputs = undo_inputs(command.payload, command.undo or {}, outcome.payload)
+        inputs = undo_inputs(command.payload, command.undo or {}, outcome.payload if outcome.ok else None)
     assert target is not None
     return _as_command(found, target, inputs, extra, done.place)
 

@@ -68,7 +68,8 @@ class Undo:
             if signature.parameters[name].kind in _VARIADIC:
                 self._defaults[name] = [] if signature.parameters[name].kind is Parameter.VAR_POSITIONAL else {}
         self._facts: dict[str, Any] = {"name": self.compensation.name, "with": list(self.takes)}
-        self._facts["module"] = str(compensation.__module__)
+        if self.compensation.__module__ != "__main__":  # another module may have one of the same name
+            self._facts["in"] = self.compensation.__module__
         if self.takes_result:
             self._facts["result"] = True
         if when == "started":

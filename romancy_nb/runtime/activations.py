@@ -63,6 +63,7 @@ class Activations(Calls):
         run.reused += report.reused
         run.moved += report.moved
         run.kept += report.kept
+        run.secrets |= report.secrets
         run.armed, run.cancelled = report.armed, report.cancelled
         for timer in report.timers:
             run.timers.add(timer.place)
@@ -78,8 +79,15 @@ class Activations(Calls):
                 call.first_at += run.gap
                 if run.retrying:  # a person asked for another try: a new budget, and nothing is in doubt
                     call.failures, call.failed, call.first_at = 0, call.attempts, now_us()
-            if run.status != "paused":  # an earlier one of them is in doubt
+            if cancelling.holds(run, call):
+                run.held.add(call.place)
+            elif run.status != "paused":  # an earlier one of them is in doubt
                 self.execute(run, call)
+        if run.cancelled and run.held:  # what the code wants all the same, now that it knows
+            held, run.held = [call for place, call in run.calls.items() if place in run.held], set()
+            for call in held:
+                if call.place not in report.cancelled_calls:
+                    self.execute(run, call)
         for place in report.cancelled_calls:
             self._call_unwanted(run, place)
         if run.status == "paused":
@@ -131,7 +139,9 @@ class Activations(Calls):
 
     def _end_if_settled(self, run: LiveRun) -> None:
         """The code has ended: once what it left in flight has settled, so does the run (U3)."""
-        if run.ended is None or run.finished or run.pending:
+        if (
+            run.ended is None or run.finished or run.pending or run.sent
+        ):  # an outcome on its way to the code counts, too
             return
         if not run.calls:
             finishing.finish(self, run)

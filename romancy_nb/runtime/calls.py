@@ -11,6 +11,7 @@ from romancy_nb.clock import monotonic, now_us
 from romancy_nb.core import events as ev
 from romancy_nb.core.commands import Delivery, OpenCall
 from romancy_nb.core.events import Event
+from romancy_nb.core.replay import UNDO
 from romancy_nb.definitions.ambient import ActivityFacts
 from romancy_nb.errors import JournalError, SessionError
 from romancy_nb.journal.protocol import Row
@@ -43,7 +44,7 @@ class Calls(Turns):
                 self.record(run, [endings.output(flying, part._replace(live=False))])
                 call.unshown += (part.payload,)
             return
-        in_doubt = not call.fresh and (call.attempts > call.failed or not (call.attempts or call.command.at_most_once))
+        in_doubt = call.in_doubt
         if call.command.at_most_once and in_doubt and call.attempts > call.failed:
             self._doubt(run, call)
             return
@@ -88,10 +89,12 @@ class Calls(Turns):
         if run.undone:
             undone = run.undone.get((ev.ACTIVITY_SCHEDULED, command.name, command.digest, call.occurrence))
             generation += f"u{undone}" if undone else ""
-        identity = "\0".join((run.instance, command.name, command.digest, str(call.occurrence), generation))
-        if call.scope:
-            identity += f"\0{call.scope}"
-        key = blake2b(identity.encode(), digest_size=16).hexdigest()
+        identity = [run.instance, command.name, command.digest, str(call.occurrence), generation]
+        if command.undoes:  # by a block of the code; the run's own undo of the same call has the same key
+            identity = [run.instance, command.name, "", "0", "0", f"{UNDO}{command.undoes}", str(run.number)]
+        elif call.scope:
+            identity.append(call.scope)
+        key = blake2b("\0".join(identity).encode(), digest_size=16).hexdigest()
         return ActivityFacts(
             run.instance,
             run.workflow.name,
@@ -146,12 +149,16 @@ class Calls(Turns):
         if attempt.over:
             if not item.interrupted:
                 self.record(run, [endings.late(item)])
+                if item.ok:
+                    undoing.came_late(self, run)
             return
         self._timers.cancel((attempt.run, attempt.place, "limit"))
         call = run.calls.get(attempt.place)
         if item.interrupted or call is None:
             if call is None and not item.interrupted:
                 self.record(run, [endings.late(item)])
+                if item.ok:
+                    undoing.came_late(self, run)
             elif call is not None and (attempt.place in run.unwanted or run.ledger is not None):
                 run.calls.pop(attempt.place, None)
             elif call is not None and run.status != "paused" and not (run.start and run.start.abandoned):
@@ -266,6 +273,11 @@ class Calls(Turns):
             for number, event in enumerate(rows, history[-1].seq + 1):
                 self._rows.append(Row(item.attempt.run, number, event))
             self._commit()
+            instance = item.attempt.facts.instance_id
+            if item.ok and undoing.has_late_effect(self, item.attempt.run):
+                log.warning(
+                    "%s was undone before that, so this effect stands: rn.instance(%r).compensate()", instance, instance
+                )
 
     def _failed_attempt(self, run: LiveRun, call: OpenCall, item: AttemptEnded) -> None:
         """Journal a failed attempt and, while the run is live, wait for the next."""
@@ -287,6 +299,7 @@ class Calls(Turns):
             self._end_if_settled(run)
         elif run.status != "paused":
             self._timers.set((run.key, call.place, "retry"), next_at)
+            cancelling.settled(self, run)
 
     def _deliver_later(self, run: LiveRun, delivery: Delivery) -> None:
         """Hand an outcome to the run's code, or keep it where there is none just now."""

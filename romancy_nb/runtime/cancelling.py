@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from romancy_nb.clock import now_us
 from romancy_nb.core import events as ev
-from romancy_nb.core.commands import Delivery
+from romancy_nb.core.commands import Delivery, OpenCall
 from romancy_nb.core.events import Event
 from romancy_nb.core.replay import Numbered
 from romancy_nb.errors import RunProblem
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from romancy_nb.runtime.live import LiveRun
     from romancy_nb.runtime.state import State
 
-__all__ = ["GRACE", "SETTLE", "cancel", "deliver", "grace_is_over", "request", "requested", "settled", "take"]
+__all__ = ["GRACE", "SETTLE", "cancel", "deliver", "grace_is_over", "holds", "request", "requested", "settled", "take"]
 
 log = logging.getLogger("romancy_nb")
 
@@ -51,9 +51,14 @@ def take(engine: State, letter: Letter) -> None:
         request(engine, run, **letter.facts)
 
 
+def holds(run: LiveRun, call: OpenCall) -> bool:
+    """Is this call of a run that was taken up not to be tried again before the code has been told of its cancellation?"""
+    return run.settling and run.cancelling is not None and not run.cancelled and not call.in_doubt
+
+
 def settled(engine: State, run: LiveRun) -> None:
     """A run that was taken up has come to rest, or an outcome came: hand over what waited for the doubts to end (A7)."""
-    if run.settling and all(call.fresh for call in run.calls.values()):
+    if run.settling and not any(call.in_doubt for call in run.calls.values()):
         run.settling = False
         if run.cancelling is not None and not run.cancelled:
             deliver(engine, run)
@@ -106,25 +111,32 @@ def cancel(engine: State, instance: str, head: Head, facts: dict[str, Any]) -> L
     live = engine.newest.get(instance)
     if live is not None and not live.finished and not live.replay_only and live.status != "paused":
         if live.undo is not None and live.undo_meta.get("why") != "cancelled":
-            raise _is_undone(instance)
+            raise _is_undone(instance, True)
         request(engine, live, **facts)
         return "asked"
     if head.status == "cancelled":
         return "asked"
     if head.status == "compensating":
-        raise _is_undone(instance)
+        rows = engine.journal.load(head.run, parts=False)
+        decided = next(row.event for row in rows if row.event.kind == ev.RUN_COMPENSATING)
+        advanced = ownership.alive(head.owner, engine.other_engines())
+        if (decided.meta or {}).get("why") != "cancelled":
+            raise _is_undone(instance, advanced)
+        return "asked" if advanced else "undo"
     if head.status in {"completed", "failed", "compensated", "compensation_failed", "recurred"}:
-        raise RunProblem(
-            f"Instance {instance} has ended: it is {head.status}, so there is nothing to cancel. "
-            f"rn.instance({instance!r}).compensate() undoes what it did."
-        )
+        stands = head.status in {"completed", "failed"}
+        more = f" rn.instance({instance!r}).compensate() undoes what it did." if stands else ""
+        raise RunProblem(f"Instance {instance} has ended: it is {head.status}, so there is nothing to cancel.{more}")
     if head.status in {"running", "waiting"} and ownership.alive(head.owner, engine.other_engines()):
         engine.journal.post(Letter(randbits(62), head.run, "cancel", facts))
         return "asked"
     return "undo" if head.status == "stuck" else "resume"
 
 
-def _is_undone(instance: str) -> RunProblem:
-    return RunProblem(
-        f"Instance {instance} is being undone, and an undo cannot be cancelled. Its result tells how it ends."
+def _is_undone(instance: str, advanced: bool) -> RunProblem:
+    how = (
+        "Its result tells how it ends."
+        if advanced
+        else f"Nobody goes on with it just now: rn.instance({instance!r}).resume() does."
     )
+    return RunProblem(f"Instance {instance} is being undone, and an undo cannot be cancelled. {how}")

@@ -11,7 +11,7 @@ from romancy_nb.core import events as ev
 from romancy_nb.core import saga
 from romancy_nb.core.events import Event
 from romancy_nb.core.replay import Call, Numbered, collect, without_void
-from romancy_nb.core.transitions import ACTIVE
+from romancy_nb.core.transitions import ACTIVE, TERMINAL
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.options import WorkflowOptions
 from romancy_nb.errors import ActivityError, RunHeldElsewhere, RunProblem, WrongArguments
@@ -124,7 +124,16 @@ def _compensate(engine: Engine, instance: str, step: Step, action: UndoAction, n
                 "that it did."
             )
         if head.status in {"compensated", "cancelled"}:
-            raise RunProblem(f"Instance {instance} is {head.status}: it has been undone.")
+            if saga.plan(_load(engine, head)).next() is None:
+                raise RunProblem(f"Instance {instance} is {head.status}: it has been undone.")
+            _undo(engine, instance, "asked", {})  # what completed after its end
+            return
+        if head.status in TERMINAL and not (plan := saga.plan(_load(engine, head))).steps:
+            kept = f" {', '.join(plan.kept)} stands: see `.steps()`." if plan.kept else ""
+            raise RunProblem(
+                f"Instance {instance} is {head.status}, and there is nothing to undo: no activity that it completed has a "
+                f"compensation.{kept}"
+            )
         _undo(engine, instance, "asked", {"reason": note, "by": _who()})
         return
     rows = _load(engine, head)

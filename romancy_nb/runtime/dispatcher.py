@@ -23,7 +23,7 @@ from romancy_nb.clock import monotonic, now_us
 from romancy_nb.core.commands import ActivityCommand
 from romancy_nb.definitions.activity import Activity
 from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts, Context
-from romancy_nb.errors import AttemptTimeout, NotJournalable
+from romancy_nb.errors import AttemptTimeout
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.payloads.payload import NULL
 from romancy_nb.runtime import figures
@@ -318,11 +318,11 @@ class Dispatcher:
     def _completed(self, attempt: Attempt, value: Any) -> AttemptEnded:
         activity = attempt.activity
         try:
-            payload = activity.signature.encode_result(value, f"the result of activity {activity.name}")
-        except NotJournalable:
+            payload = activity.signature.encode_result(value, f"the result of {activity.kind} {activity.name}")
+        except Exception:
             if activity.kind != "compensation":
                 raise
-            payload = NULL  # it has undone what it was to undo, and nobody asks for what it returned
+            payload = NULL  # nobody gets it, and what is undone is not undone again for its sake
         return AttemptEnded(attempt, now_us(), True, payload)
 
     def _failed(self, attempt: Attempt, error: BaseException) -> AttemptEnded:

@@ -419,8 +419,9 @@ def join(engine: Engine, instance: str, latch: Latch) -> Finished | None:
     if head.status in ACTIVE:
         if ownership.alive(head.owner, engine.other_engines()):
             return None
+        told = _why_undo_rests(engine, head) if head.status == "compensating" else ""
         problem: RunProblem = RunPaused(
-            f"Instance {instance} was interrupted and nobody runs it. Call {_again(head)} to go on."
+            told or f"Instance {instance} was interrupted and nobody runs it. Call {_again(head)} to go on."
         )
     elif head.status == "stuck":
         problem = parting.recorded(instance, head.workflow, (row.event for row in engine.journal.load(head.run)))
@@ -452,6 +453,12 @@ def _why_paused(engine: Engine, head: Head) -> BaseException | None:
             add_note(error, f"Instance {head.instance} is paused. Mend the code and call {_again(head)} to go on.")
             return error
     return None
+
+
+def _why_undo_rests(engine: Engine, head: Head) -> str:
+    """Return what was said when the undo was let go of: it was stopped, or lacks a compensation."""
+    last = engine.journal.load(head.run, parts=False)[-1].event
+    return str((last.meta or {}).get("message", "")) if last.kind == ev.RUN_UNDO_PAUSED else ""
 
 
 def _again(head: Head) -> str:

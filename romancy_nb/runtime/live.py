@@ -116,6 +116,8 @@ class LiveRun:
     cancelled: bool = False
     settling: bool = False
     """It was taken up, and calls that its last owner had begun have not ended: a cancellation waits for them (A7)."""
+    held: set[str] = field(default_factory=set)
+    """Places of calls that are not tried again before the code has been told of its cancellation."""
     undo: Plan | None = None
     """It is being undone: nothing goes forward any more (U1)."""
     undo_meta: dict[str, Any] = field(default_factory=dict)

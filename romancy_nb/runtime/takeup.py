@@ -183,6 +183,11 @@ class TakeUp:
             return
         if void_from is None and head.status == "paused" and (rows[-1][1].meta or {}).get("reported"):
             void_from = retry_point(rows)
+            if (
+                void_from is None and not start.strict
+            ):  # the code did more after that failure (cleaned up, undid a block)
+                self._new_run(start, head.instance, head, "retry", Action.RETRY)
+                return
         now = now_us()
         run = self._live(start, head.run, head.instance, head.number, head)
         run.epoch = head.epoch + 1
@@ -267,6 +272,9 @@ class TakeUp:
     def parted(self, run: LiveRun, mismatch: HistoryMismatch) -> None:
         """Code and history do not fit: by hand that is an edit and makes a new run; a strict resume is stuck (R7)."""
         engine, start = self._engine, run.start
+        if run.cancelling is not None and not run.replay_only:  # it was not to go forward in any case
+            undoing.begin(engine, run, "cancelled", **run.cancelling)
+            return
         first = self._load(run.key)[0][1]
         edited = parting.edits(run.workflow.name, first, start.reads) if start is not None else ""
         if start is None or start.strict:

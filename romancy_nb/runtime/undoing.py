@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from romancy_nb.runtime.live import LiveRun
     from romancy_nb.runtime.state import State
 
-__all__ = ["begin", "go_on", "is_undo", "outcome", "pause", "verdict"]
+__all__ = ["begin", "came_late", "go_on", "has_late_effect", "is_undo", "outcome", "pause", "verdict"]
 
 
 def begin(engine: State, run: LiveRun, why: str, **facts: Any) -> None:
@@ -37,6 +37,10 @@ def begin(engine: State, run: LiveRun, why: str, **facts: Any) -> None:
         why: "failed", "cancelled" or "asked" (a person wants it undone).
         facts: what else the decision's row tells: reason, by.
     """
+    for delivery in run.sent + run.pending:  # what completed and the code never got is undone with the rest
+        if delivery.kind in ev.OUTCOMES and delivery.place not in run.noted:
+            engine.record(run, [endings.recorded(delivery)])
+    run.sent, run.pending = [], []
     engine.commit_now()
     rows: list[Numbered] = [(row.seq, row.event) for row in engine.journal.load(run.key)]
     run.undo = saga.plan(rows)
@@ -61,7 +65,7 @@ def go_on(engine: State, run: LiveRun) -> None:
     if step is None:
         _finish(engine, run)
         return
-    target = registry.find("compensation", step.name, str(step.facts.get("module", "")))
+    target = registry.find("compensation", step.name, step.module or "__main__")
     if target is None:
         message = (
             f"Instance {run.instance} is being undone, and compensation {step.name} (for {step.of_name}, call {step.of}) is "
@@ -115,6 +119,19 @@ def outcome(engine: State, run: LiveRun, delivery: Delivery) -> None:
     run.status = "compensation_failed"
     run.outcome = (None, _gave_up(run.instance, step, delivery.payload, run.undo))
     endings.close(engine, run)
+
+
+def came_late(engine: State, run: LiveRun) -> None:
+    """An activity that was given up has completed while the run is undone: that is undone as well, next of all (U1)."""
+    if run.undo is not None and run.status == "compensating":
+        engine.commit_now()
+        run.undo = saga.plan([(row.seq, row.event) for row in engine.journal.load(run.key)])
+
+
+def has_late_effect(engine: State, key: int) -> bool:
+    """Has something completed after the run was undone, so that it stands?"""
+    rows: list[Numbered] = [(row.seq, row.event) for row in engine.journal.load(key, parts=False)]
+    return saga.is_undoing(rows) and saga.plan(rows).next() is not None
 
 
 def pause(engine: State, run: LiveRun, reason: str, error: BaseException) -> None:
