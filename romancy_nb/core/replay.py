@@ -345,6 +345,7 @@ class Pool:
         self._taken: set[tuple[int, int]] = set()
         self._doubtful: dict[Key, bool] = {}
         self.undone: dict[Key, int] = {}
+        gone_for_all: set[tuple[int, int]] = set()  # a run that reused it undid it: older runs' records answer neither
         for age, (run, rows) in enumerate(runs):
             calls, deliveries = collect(without_void(rows))
             clock = 0
@@ -354,7 +355,12 @@ class Pool:
                 clocks[seq] = clock
             gone = undone(rows)
             for place, call in calls.items():
+                first = (call.intent.meta or {}).get("reused", (run, call.seq))
+                origin = (int(first[0]), int(first[1]))
+                if origin in gone_for_all:
+                    continue
                 if place in gone:
+                    gone_for_all.add(origin)
                     self.undone[call.key] = self.undone.get(call.key, 0) + 1
                     self._doubtful.setdefault(call.key, False)  # whatever it did is gone
                     continue
@@ -364,8 +370,7 @@ class Pool:
                 if answer is None:
                     continue
                 at = clocks.get(answer, clock)
-                origin = tuple((call.intent.meta or {}).get("reused", (run, call.seq)))
-                kept = Kept(run, call, (at, -age, answer), (origin[0], origin[1]))
+                kept = Kept(run, call, (at, -age, answer), origin)
                 self._by_place.setdefault(place, []).append(kept)
                 self._by_key.setdefault(call.key, []).append(kept)
         self._size = sum(len(kept) for kept in self._by_key.values())
