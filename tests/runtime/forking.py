@@ -53,6 +53,28 @@ class Zygote:
         self.close()
 
 
+class Zygotes:
+    """Servers for one program, one for each thread that runs it. What was closed is begun anew by the next run."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        self._here = threading.local()
+        self._started: list[Zygote] = []
+
+    def run(self, arguments: list[str], environment: dict[str, str], output: Path) -> tuple[int, str]:
+        """As ``Zygote.run``, on the server of this thread."""
+        zygote: Zygote | None = getattr(self._here, "zygote", None)
+        if zygote not in self._started:
+            zygote = self._here.zygote = Zygote(self._program)
+            self._started.append(zygote)
+        assert zygote is not None
+        return zygote.run(arguments, environment, output)
+
+    def close(self) -> None:
+        while self._started:
+            self._started.pop().close()
+
+
 def serve(program: Path) -> None:
     import duckdb  # noqa: F401
     import greenlet  # noqa: F401

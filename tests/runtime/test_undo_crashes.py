@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import ledger
 import pytest
-from forking import Zygote
+from forking import Zygotes
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.invariants import check_history
@@ -28,23 +27,13 @@ PROGRAMS = [
 ]  # fmt: skip
 NEVER_UNDONE = {"pivot", "fails", "do-kept"}
 
-_here = threading.local()
-_started: list[Zygote] = []
-
-
-def zygote() -> Zygote:
-    if not hasattr(_here, "zygote"):
-        _here.zygote = Zygote(PROGRAM)
-        _started.append(_here.zygote)
-    found: Zygote = _here.zygote
-    return found
+zygotes = Zygotes(PROGRAM)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_server_is_left() -> Iterator[None]:
     yield
-    while _started:
-        _started.pop().close()
+    zygotes.close()
 
 
 @dataclass
@@ -62,7 +51,7 @@ class World:
             "COUNT": str(self.folder / "commits"),
             "CRASH": crash or "::",
         }
-        code, output = zygote().run([self.what], environment, self.folder / "output")
+        code, output = zygotes.run([self.what], environment, self.folder / "output")
         if code not in (0, -signal.SIGKILL):
             raise AssertionError(f"{self.what} {crash or 'straight'}: exit {code}\n{output[-3000:]}")
         return code, json.loads(output.splitlines()[-1]) if code == 0 else None
