@@ -26,7 +26,7 @@ class ArmedUndo:
     name: str
     payload: Payload
     settled: int
-    module: str = ""
+    module: str = "__main__"
     extra: Any = None
     undone: bool = False
 

@@ -89,7 +89,7 @@ RUN_COMPENSATION_FAILED: Final = "run_compensation_failed"
 """A compensation gave up: a person decides. payload: its error. meta: place (of the call that it is to undo)."""
 COMPENSATION_ARMED: Final = "compensation_armed"
 """An undo for the rest of the run (``rn.compensate_with``): an intent that counts as completed where it stands.
-name: compensation. digest, payload: of its inputs. meta: module, that of the compensation."""
+name: compensation. digest, payload: of its inputs. meta: in (the compensation's module, unless that is ``__main__``)."""
 COMPENSATION_SCHEDULED: Final = "compensation_scheduled"
 """The intent of one undo; ``call`` is "undo:" and the place that it undoes, here and in the rows of its attempts.
 name: compensation. payload: its inputs. code: its fingerprint."""
@@ -105,9 +105,9 @@ ACTIVITY_SCHEDULED: Final = "activity_scheduled"
 """The intent. name: activity. digest: of the inputs. code: fingerprint of the activity. payload: the inputs.
 meta (each only when it says something): occurrence (int, when > 0), reused ([run, seq] of the intent whose outcome
 answers this call), delivery ("at_most_once"), line ([file, line] of the call), undo ({"name": compensation, "with": names of
-the activity's parameters that it takes, "result": does it take the result, "if": "completed" or "started", "module": of the
-compensation}: armed with this row, U2), pivot (True: what completed before it is not undone any more), undoes (place of the
-call that this one, made by the code itself, undoes: ``rn.saga``)."""
+the activity's parameters that it takes, "result": does it take the result, "if": "completed" or "started", "in": the
+compensation's module, unless that is ``__main__``}: armed with this row, U2), pivot (True: what completed before it is not
+undone any more), undoes (place of the call that this one, made by the code itself, undoes: ``rn.saga``)."""
 ATTEMPT_STARTED: Final = "attempt_started"
 """This attempt may have had an effect from here on (A1). attempt: 1, 2, …"""
 ATTEMPT_FAILED: Final = "attempt_failed"

@@ -236,7 +236,7 @@ class Issuing:
         else:
             place = self._new_place(place)
             meta: dict[str, Any] = {"occurrence": occurrence} if occurrence else {}
-            if module:
+            if module != "__main__":
                 meta["in"] = module
             self._report.rows.append(Event(kind, self._present, place, name, digest, code(), 0, payload, meta or None))
         if extra is not None:

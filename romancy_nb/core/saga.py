@@ -33,10 +33,10 @@ class Step:
         name: of the compensation.
         order: where it stands; the greatest is undone first.
         doubtful: nobody knows whether the call had its effect.
-        module: where that compensation was defined, if not in ``__main__``.
+        module: where that compensation was defined.
         inputs: of the call; those of the undo are picked from them, unless *whole*.
         whole: *inputs* are the undo's own (``rn.compensate_with``).
-        facts: how the undo is bound to the call, and the module of its compensation, as the intent has it.
+        facts: how the undo is bound to the call, as the intent has it.
         result: what the call returned.
         seq: of the call's intent.
         begun, status: how far the undo is: "pending", "completed", "failed", "skip", "done".
@@ -48,7 +48,7 @@ class Step:
     name: str
     order: tuple[bool, int]
     doubtful: bool = False
-    module: str = ""
+    module: str = "__main__"
     inputs: Payload | None = None
     whole: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -160,7 +160,7 @@ def _pivot(calls: Mapping[str, Call], ended: Mapping[str, tuple[int, Payload | N
 def _step(call: Call, end: tuple[int, Payload | None] | None) -> Step | None:
     intent = call.intent
     if intent.kind == ev.COMPENSATION_ARMED:
-        module = str((intent.meta or {}).get("in", ""))
+        module = str((intent.meta or {}).get("in", "__main__"))
         at = (False, call.seq)
         return Step(
             intent.call, intent.name, intent.name, at, module=module, inputs=intent.payload, whole=True, seq=call.seq
@@ -174,7 +174,7 @@ def _step(call: Call, end: tuple[int, Payload | None] | None) -> Step | None:
         str(undo["name"]),
         (False, end[0]) if end is not None else (True, call.seq),
         doubtful=end is None,
-        module=str(undo.get("in", "")),
+        module=str(undo.get("in", "__main__")),
         inputs=intent.payload,
         facts=undo,
         result=end[1] if end is not None else None,

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from romancy_nb.errors import DefinitionError
 
-__all__ = ["Kind", "defined_in", "find", "listeners", "name_of", "names", "register", "take_redefined"]
+__all__ = ["Kind", "answers_to", "defined_in", "find", "listeners", "name_of", "names", "register", "take_redefined"]
 
 Kind = Literal["activity", "workflow", "compensation"]
 
@@ -49,6 +49,16 @@ def find(kind: Kind, name: str, module: str = "") -> Any | None:
     if found and module in found:
         return found[module]
     return next(reversed(found.values())) if found else None
+
+
+def answers_to(name: str, asked: str) -> bool:
+    """Does the definition *name* answer to what a person calls it: its whole name, or the last part of it?
+
+    Example:
+        >>> answers_to("trips.book", "book"), answers_to("trips.book", "trips")
+        (True, False)
+    """
+    return asked in {name, name.rpartition(".")[2]}
 
 
 def names(kind: Kind) -> list[str]:

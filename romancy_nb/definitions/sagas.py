@@ -55,8 +55,14 @@ def compensate_with(function: Callable[P, Any], *args: P.args, **kwargs: P.kwarg
     target = as_compensation(function)
     signature = target.signature
     inputs = signature.encode_inputs(signature.validate(signature.bind(args, kwargs)))
-    module = target.__module__ if target.__module__ != "__main__" else ""
-    found.arm(target.name, module, inputs.digest, inputs.payload, inputs.secrets or None, lambda: target.code(found))
+    found.arm(
+        target.name,
+        target.__module__,
+        inputs.digest,
+        inputs.payload,
+        inputs.secrets or None,
+        lambda: target.code(found),
+    )
 
 
 def _refuse_captured(function: Any, workflow: str) -> None:

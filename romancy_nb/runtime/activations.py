@@ -139,9 +139,8 @@ class Activations(Calls):
 
     def _end_if_settled(self, run: LiveRun) -> None:
         """The code has ended: once what it left in flight has settled, so does the run (U3)."""
-        if (
-            run.ended is None or run.finished or run.pending or run.sent
-        ):  # an outcome on its way to the code counts, too
+        on_its_way = run.pending or run.sent
+        if run.ended is None or run.finished or on_its_way:
             return
         if not run.calls:
             finishing.finish(self, run)

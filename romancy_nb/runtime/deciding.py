@@ -161,9 +161,10 @@ def _undo_step(plan: saga.Plan, rows: Sequence[Numbered], step: int | str) -> sa
     if isinstance(step, int):
         place = next((event.call for seq, event in rows if seq == step), "")
         return plan.find(place)
-    names = {name: {name, name.rpartition(".")[2]} for each in plan.steps for name in (each.name, each.of_name)}
     exact = [each for each in plan.steps if step in {each.name, each.of_name}]
-    named = exact or [each for each in plan.steps if step in names[each.name] | names[each.of_name]]
+    named = exact or [
+        each for each in plan.steps if any(registry.answers_to(name, step) for name in (each.name, each.of_name))
+    ]
     return plan.find(step) or next((each for each in named if each.status == "failed"), None)
 
 
@@ -227,7 +228,7 @@ def _doubtful(rows: Sequence[Numbered], step: Step) -> list[Call]:
     if step is None:
         return found
     exact = [call for call in found if step in {call.seq, call.intent.call}]
-    return exact or [call for call in found if step in {call.intent.name, call.intent.name.rpartition(".")[2]}]
+    return exact or [call for call in found if registry.answers_to(call.intent.name, str(step))]
 
 
 def _is_advanced(engine: Engine, head: Head, live: LiveRun | None) -> bool:

@@ -40,7 +40,6 @@ from romancy_nb.runtime.inbox import (
     Posted,
     Start,
     Stop,
-    Tell,
     Withdrawn,
 )
 from romancy_nb.runtime.live import LiveRun
@@ -391,15 +390,9 @@ class Engine(Notebooks):
         self.put_down(run)
         run.finished = True
         error = endings.lost(run, self.journal)
-        tells = [act for act in self._after if isinstance(act, Tell) and act.run is run]
         self._rows = [row for row in self._rows if row.run != run.key]
         self._touched.pop(run.key, None)
-        self._after = [
-            act
-            for act in self._after
-            if not (isinstance(act, Tell) and act.run is run) and not (isinstance(act, Attempt) and act.run == run.key)
-        ]
-        for waiter in dict.fromkeys([*run.waiters, *(tell.waiter for tell in tells)]):
+        for waiter in self._drop_acts(run):
             waiter.tell(Finished(error=error))
         self.live.pop(run.key, None)
 

@@ -12,6 +12,7 @@ from romancy_nb.core import saga
 from romancy_nb.core.events import Event
 from romancy_nb.core.replay import Key, Numbered, Pool, leaves_doubt
 from romancy_nb.core.transitions import ACTIVE, Action, Owner, decide, retry_point
+from romancy_nb.definitions import registry
 from romancy_nb.errors import HistoryMismatch, RunPaused, WrongArguments
 from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.failures import decode_failure
@@ -183,9 +184,8 @@ class TakeUp:
             return
         if void_from is None and head.status == "paused" and (rows[-1][1].meta or {}).get("reported"):
             void_from = retry_point(rows)
-            if (
-                void_from is None and not start.strict
-            ):  # the code did more after that failure (cleaned up, undid a block)
+            did_more = void_from is None  # the code did, after that failure: cleaned up, undid a block
+            if did_more and not start.strict:
                 self._new_run(start, head.instance, head, "retry", Action.RETRY)
                 return
         now = now_us()
@@ -431,7 +431,7 @@ def _redo(wanted: Sequence[str], histories: Sequence[tuple[int, Sequence[Numbere
     recorded = {event.name for _, rows in histories for _, event in rows if event.kind == ev.ACTIVITY_SCHEDULED}
     found: set[str] = set()
     for name in wanted:
-        matches = {known for known in recorded if name in {known, known.rpartition(".")[2]}}
+        matches = {known for known in recorded if registry.answers_to(known, name)}
         if not matches:
             names = ", ".join(sorted(recorded)) or "none"
             raise WrongArguments(

@@ -12,7 +12,7 @@ from romancy_nb.errors import JournalError, NotJournalable, RomancyError
 from romancy_nb.journal.protocol import Batch, Row
 from romancy_nb.runtime import endings
 from romancy_nb.runtime.dispatcher import Attempt
-from romancy_nb.runtime.inbox import Finished, Tell
+from romancy_nb.runtime.inbox import Finished, Tell, Waiter
 from romancy_nb.runtime.live import LiveRun
 from romancy_nb.runtime.state import State
 
@@ -121,20 +121,24 @@ class Turns(State):
             run.unsaved += outcomes
         if run.unsaved and not self._unsaved_since:
             self._unsaved_since = monotonic()
-        tells = [act for act in self._after if isinstance(act, Tell) and act.run is run]
-        self._after = [
-            act
-            for act in self._after
-            if not (isinstance(act, Tell) and act.run is run) and not (isinstance(act, Attempt) and act.run == run.key)
-        ]
-        waiters, run.waiters = [*run.waiters, *(tell.waiter for tell in tells)], []
-        for waiter in dict.fromkeys(waiters):
+        for waiter in self._drop_acts(run):
             waiter.tell(Finished(error=error))
         if (rows and rows[0].seq == 1) or run.replay_only:  # nobody knows of it
             self.forget(run)
         else:
             self.live[run.key] = run
             self.newest.setdefault(run.instance, run)
+
+    def _drop_acts(self, run: LiveRun) -> list[Waiter]:
+        """Nothing that the turn was to do for *run* is done. Returns who waits for it, who now has to be told something else."""
+        told = [act.waiter for act in self._after if isinstance(act, Tell) and act.run is run]
+        self._after = [
+            act
+            for act in self._after
+            if not (isinstance(act, Tell) and act.run is run) and not (isinstance(act, Attempt) and act.run == run.key)
+        ]
+        waiters, run.waiters = [*run.waiters, *told], []
+        return list(dict.fromkeys(waiters))
 
     def _save_unsaved(self) -> None:
         """Try again to write what an earlier turn could not."""

@@ -65,7 +65,7 @@ def go_on(engine: State, run: LiveRun) -> None:
     if step is None:
         _finish(engine, run)
         return
-    target = registry.find("compensation", step.name, step.module or "__main__")
+    target = registry.find("compensation", step.name, step.module)
     if target is None:
         message = (
             f"Instance {run.instance} is being undone, and compensation {step.name} (for {step.of_name}, call {step.of}) is "
