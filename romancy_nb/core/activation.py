@@ -19,12 +19,13 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from romancy_nb.core import events as ev
-from romancy_nb.core.calls import CallFuture
-from romancy_nb.core.commands import Delivery, Ended, OpenCall, OpenTimer, Outcome, Report
+from romancy_nb.core.calls import CallFuture, OutsideFuture
+from romancy_nb.core.commands import Delivery, Ended, OpenCall, Outcome, Report
 from romancy_nb.core.context import Ambient
 from romancy_nb.core.events import Event
 from romancy_nb.core.issuing import Issuing
-from romancy_nb.core.replay import Numbered, Pool, delivered
+from romancy_nb.core.pool import Pool
+from romancy_nb.core.replay import Numbered, delivered
 from romancy_nb.core.tasks import WorkflowTask
 from romancy_nb.core.undertaker import Undertaker
 from romancy_nb.payloads.payload import NULL, Payload
@@ -80,7 +81,9 @@ class Execution(Issuing):
                 self._answer_reused()
                 self._deliver_recorded()
         report.calls = self._open_calls()
-        report.timers = [OpenTimer(p, due) for p, (_, due) in self._timers.items()]
+        report.timers = [self._opened_timer(timer, due) for timer, due in self._timers.values()]
+        report.outside = [self._opened_outside(future) for future in self._outside.values() if not future.done()]
+        report.tells = report.tells or any(each.command.facts.get("what") == "message" for each in report.outside)
         return self._close()
 
     def deliver(self, deliveries: Sequence[Delivery], present: int) -> Report:
@@ -99,6 +102,7 @@ class Execution(Issuing):
         self._root = None
         self._calls.clear()
         self._timers.clear()
+        self._outside.clear()
         self._reused.clear()
 
     # -- running -------------------------------------------------------------------------------------------------------
@@ -114,6 +118,7 @@ class Execution(Issuing):
             return Report(mismatch=self._mismatch)
         report.calls = [call for call in report.calls if call.place in self._calls]  # not those cancelled since
         report.timers = [timer for timer in report.timers if timer.place in self._timers]
+        report.outside = [each for each in report.outside if each.place in self._outside]
         report.ended = self.ended
         report.armed = self._armed
         report.cancelled = self._cancelled is not None
@@ -153,6 +158,10 @@ class Execution(Issuing):
             self.ended = self._result(root)
 
     def _result(self, root: WorkflowTask) -> Ended:
+        if self._recurs is not None and self._cancelled is None and self.loop.escaped is None:
+            root._log_traceback = False
+            self.ambient.check_awaited_quietly()
+            return Ended(recurs=self._recurs)
         try:
             if self.loop.escaped is not None:
                 root._log_traceback = False
@@ -190,6 +199,13 @@ class Execution(Issuing):
                 self._part(self._history.not_awaited(self._history.calls[place], self._closing))
                 return
             self.loop.fire(entry[0])
+        elif event.kind in ev.OUTSIDE:
+            outside = self._outside.pop(place, None)
+            if outside is None or outside.done():
+                self._part(self._history.not_awaited(self._history.calls[place], self._closing))
+                return
+            self._report.replayed += event.kind != ev.EVENT_RECEIVED
+            self._came(outside, event.kind, event.payload, None)
         else:
             future = self._calls.pop(place, None)
             if future is None or future.done():
@@ -209,7 +225,7 @@ class Execution(Issuing):
             return
         for call in self._history.calls.values():
             place = call.intent.call
-            if call.cancelled and (place in self._calls or place in self._timers):
+            if call.cancelled and (place in self._calls or place in self._timers or place in self._outside):
                 self._part(self._history.cancelled_otherwise(call))
                 return
         self._caught_up = True
@@ -239,7 +255,7 @@ class Execution(Issuing):
             if call is not None:
                 opened.attempts, opened.failed, opened.next_at = call.attempts, call.failed, call.next_at
                 opened.failures = call.failures
-                opened.first_at, opened.fresh, opened.unshown = call.intent.at, False, call.unshown
+                opened.first_at, opened.fresh, opened.unshown = call.intent.at + call.queued, False, call.unshown
             found.append(opened)
         return found
 
@@ -259,6 +275,12 @@ class Execution(Issuing):
                 timer, _ = self._timers.pop(place)
                 self._report.rows.append(Event(ev.TIMER_FIRED, outcome.at, place, meta=meta))
                 self.loop.fire(timer)
+            elif outcome.kind in ev.OUTSIDE:
+                outside = self._outside.pop(place)
+                told = {k: v for k, v in (outcome.meta or {}).items() if k != "arrived"}
+                row = Event(outcome.kind, outcome.at, place, payload=outcome.payload, meta={**told, **meta})
+                self._report.rows.append(row)
+                self._came(outside, outcome.kind, outcome.payload, None)
             else:
                 future = self._calls.pop(place)
                 outputs = kept.outputs(place)
@@ -291,6 +313,15 @@ class Execution(Issuing):
             self._advance(delivery.at)
             self._report.rows.append(Event(ev.TIMER_FIRED, self._clock, place))
             self.loop.fire(entry[0])
+        elif delivery.kind in ev.OUTSIDE:
+            outside = self._outside.pop(place, None)
+            if outside is None or outside.done():
+                return  # given up meanwhile; an event goes to the next that awaits it
+            self._anew = True
+            self._advance(delivery.at)
+            facts = dict(delivery.facts) if delivery.facts else None
+            self._report.rows.append(Event(delivery.kind, self._clock, place, payload=delivery.payload, meta=facts))
+            self._came(outside, delivery.kind, delivery.payload, delivery.live)
         else:
             future = self._calls.pop(place, None)
             if future is None or future.done():
@@ -311,6 +342,14 @@ class Execution(Issuing):
         future.settled = self._settled if ok else 0
         if ok and future.command.pivot:
             self.ambient.pivoted = self._settled
+        future.set_result(Outcome(ok, payload or NULL, live))
+
+    def _came(self, future: OutsideFuture, kind: str, payload: Payload | None, live: BaseException | None) -> None:
+        """Something from outside has come: the code that awaits it goes on."""
+        self.loop.owned_by(future.owner)
+        self._settled += 1
+        ok = kind != ev.CHILD_FAILED
+        future.settled = self._settled if ok else 0
         future.set_result(Outcome(ok, payload or NULL, live))
 
     def _cancel(self, reason: str) -> None:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 
 from romancy_nb.core.events import ACTIVITY_COMPLETED, LATE_OUTCOME, Event
-from romancy_nb.errors import HistoryMismatch
+from romancy_nb.errors import HistoryMismatch, RunRecurs
 from romancy_nb.payloads.payload import Payload
 
-__all__ = ["ActivityCommand", "Delivery", "Ended", "OpenCall", "OpenTimer", "Outcome", "Report"]
+__all__ = [
+    "ActivityCommand",
+    "Delivery",
+    "Ended",
+    "Limits",
+    "OpenCall",
+    "OpenOutside",
+    "OpenTimer",
+    "Outcome",
+    "OutsideCommand",
+    "Report",
+]
+
+Limits = Sequence[Mapping[str, Any]]
+"""Limits that a call waits for (A8), as its intent has them: name, and concurrency and per_second where they are set."""
 
 
 @dataclass(slots=True)  # not frozen: that would triple what it costs to make one, and one is made at every call
@@ -31,6 +45,8 @@ class ActivityCommand:
         undo: the compensation that is armed with the call (U2), as it is journaled.
         pivot: nothing that completed before it is undone once it has completed.
         undoes: the place of the call that this one undoes (``rn.saga``).
+        limits: says which limits the call waits for; given True, it raises where one is not defined, as for a new call. None: none.
+        keeps: an earlier run's result is used although the activity was edited since (R5).
     """
 
     name: str
@@ -45,6 +61,31 @@ class ActivityCommand:
     undo: dict[str, Any] | None = None
     pivot: bool = False
     undoes: str = ""
+    limits: Callable[[bool], Limits] | None = None
+    keeps: bool = False
+
+
+@dataclass(slots=True)
+class OutsideCommand:
+    """Await something that comes from outside and is no activity: an event, or the end of a child workflow.
+
+    Attributes:
+        kind: of the intent, ``wait_started`` or ``child_started``.
+        name: of the event or workflow.
+        digest: of what is awaited; equal ones answer each other in a new run (R3).
+        payload: what the intent's row keeps: the question, the inputs.
+        facts: the meta of the intent's row.
+        target: handed through to who brings it: the type of the event, the request for the child.
+        code: gives the fingerprint of the child.
+    """
+
+    kind: str
+    name: str
+    digest: str
+    payload: Payload | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    target: Any = None
+    code: Callable[[], str] = str
 
 
 @dataclass(slots=True)  # not frozen, as above
@@ -64,6 +105,7 @@ class Delivery:
         at: in microseconds.
         shows: what the attempts put out.
         reason: of a cancellation.
+        facts: the meta of the row.
     """
 
     kind: str
@@ -74,6 +116,7 @@ class Delivery:
     live: BaseException | None = None
     shows: tuple[Payload, ...] = ()
     reason: str = ""
+    facts: Mapping[str, Any] | None = None
 
     def late(self) -> Event:
         """Return the row of an outcome that nobody wants any more (A3)."""
@@ -110,19 +153,49 @@ class OpenCall:
     """Leads what it prints to that cell."""
     unshown: tuple[Payload, ...] = ()
     """What earlier attempts put out and no cell has shown: it is shown with the outcome."""
+    limits: Limits = ()
+    """The limits that its attempts wait for (A8)."""
+    queues: bool = False
+    """Its intent says that it waits for limits: the start of its first attempt, too, has a row of its own."""
 
     @property
     def in_doubt(self) -> bool:
-        """Has history an attempt that may have had its effect? The intent counts as the first of "at_least_once" (A1)."""
-        return not self.fresh and (self.attempts > self.failed or not (self.attempts or self.command.at_most_once))
+        """Has history an attempt that may have had its effect?
+
+        The intent counts as the first of an "at_least_once" call that need not wait for its turn (A1).
+        """
+        pending = self.command.at_most_once or self.queues
+        return not self.fresh and (self.attempts > self.failed or not (self.attempts or pending))
 
 
 @dataclass(frozen=True, slots=True)
 class OpenTimer:
-    """A timer that has not fired. ``due`` is in microseconds."""
+    """A timer that has not fired. ``due`` is in microseconds.
+
+    Attributes:
+        deadline: it only limits how long a person has for an answer.
+    """
 
     place: str
     due: int
+    deadline: bool = False
+
+
+@dataclass(slots=True)
+class OpenOutside:
+    """Something awaited from outside that has not come.
+
+    Attributes:
+        facts: the meta of its intent's row: for a child, the id that it has.
+        fresh: True when the intent is of this activation.
+    """
+
+    place: str
+    command: OutsideCommand
+    occurrence: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    at: int = 0
+    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +207,13 @@ class Ended:
         error: the exception; None when it returned.
         reported: True when the error came from an activity (directly, as a cause or in a group), False for a slip of the
             workflow's own code (E4).
+        recurs: set when it goes on in a new run, whatever it returned or raised.
     """
 
     payload: Payload | None = None
     error: BaseException | None = None
     reported: bool = False
+    recurs: RunRecurs | None = None
 
 
 @dataclass(slots=True)
@@ -149,8 +224,10 @@ class Report:
         rows: new events in order, without their numbers.
         calls: activity calls to execute.
         timers: timers to watch.
+        outside: what is awaited from outside, in the order in which it was asked for.
         cancelled_calls: places whose outcome the code no longer wants.
         cancelled_timers: places of timers that need not be watched any more.
+        cancelled_outside: places where nothing from outside is awaited any more.
         moved: calls that were found in another place than history has them (C6), as short texts.
         replayed: how many calls got their outcome from this run's history, in this activation.
         reused: how many got it from an earlier run's.
@@ -160,13 +237,16 @@ class Report:
         secrets: inputs of undos that are not journaled, by place.
         armed: has the code made a call that can be undone, since it began?
         cancelled: has the code been cancelled?
+        tells: has it subscribed to a channel, published, or awaited a message?
     """
 
     rows: list[Event] = field(default_factory=list)
     calls: list[OpenCall] = field(default_factory=list)
     timers: list[OpenTimer] = field(default_factory=list)
+    outside: list[OpenOutside] = field(default_factory=list)
     cancelled_calls: list[str] = field(default_factory=list)
     cancelled_timers: list[str] = field(default_factory=list)
+    cancelled_outside: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
     replayed: int = 0
     reused: int = 0
@@ -176,3 +256,4 @@ class Report:
     mismatch: HistoryMismatch | None = None
     armed: bool = False
     cancelled: bool = False
+    tells: bool = False

@@ -26,8 +26,10 @@ from romancy_nb.core.tasks import WorkflowFuture
 from romancy_nb.errors import RunPutDown, UnawaitedCall, WrongPlace
 
 if TYPE_CHECKING:
-    from romancy_nb.core.calls import ArmedUndo
-    from romancy_nb.core.commands import ActivityCommand, Outcome
+    from romancy_nb.core.calls import ArmedUndo, OutsideFuture
+    from romancy_nb.core.commands import ActivityCommand, Outcome, OutsideCommand
+    from romancy_nb.core.family import Ancestor
+    from romancy_nb.errors import RunRecurs
     from romancy_nb.payloads.payload import Payload
 
 __all__ = ["Ambient", "WorkflowGreenlet", "ambient"]
@@ -66,7 +68,11 @@ class Ambient:
         reported: exceptions that activities reported to the code (E4).
         prints: takes what the code writes to "stdout" or "stderr"; None: it goes where any print goes (N4).
         displays: takes the arguments of what it displays; None likewise.
+        counts: takes how far a map is: name of the activity, rows done, of these failed, rows in all; None: nobody looks.
+        channels: those that the run has subscribed to.
         silent: True while it is rebuilt where nobody looks: what it prints was seen before.
+        codes, known: what was read of activities and of child workflows, once in an execution (X6).
+        ancestors: name and inputs of the workflows above this run, the topmost first; the last is its own (R13).
     """
 
     def __init__(self, loop: WorkflowLoop, *, instance_id: str, workflow_name: str, run: int, seed: int) -> None:
@@ -81,13 +87,21 @@ class Ambient:
         self.reported: list[BaseException] = []
         self.prints: Callable[[str, str], object] | None = None
         self.displays: Callable[..., object] | None = None
+        self.counts: Callable[[str, int, int, int], object] | None = None
         self.silent = False
+        self.channels: set[str] = set()
         self.codes: dict[int, tuple[Any, str]] = {}
+        self.known: dict[int, tuple[Any, Any]] = {}
+        self.ancestors: tuple[Ancestor, ...] = ()
         self.greenlets: dict[WorkflowGreenlet, None] = {}
         self.schedule: Callable[[ActivityCommand], WorkflowFuture]
+        self.expects: Callable[[str, str], bool | None]
+        self.await_outside: Callable[[OutsideCommand], OutsideFuture]
+        self.recur: Callable[[RunRecurs], None]
+        self.record: Callable[[str, str, str, Payload | None, dict[str, Any]], None]
         self.record_side_effect: Callable[[str, Callable[[], Outcome]], Outcome]
         self.arm: Callable[[str, str, str, Payload, Any, Callable[[], str]], ArmedUndo]
-        self._unawaited: list[tuple[str, CodeType | None, int, Coroutine[Any, Any, Any]]] = []
+        self._unawaited: list[tuple[str, str, CodeType | None, int, Coroutine[Any, Any, Any]]] = []
         self._prune_at = 64
         self._producing: str | None = None
 
@@ -190,23 +204,23 @@ class Ambient:
 
     # -- calls that were made and not awaited (C1) -----------------------------------------------------------------------
 
-    def expect(self, name: str, call: Coroutine[Any, Any, Any]) -> None:
-        """Remember that *call* has to be awaited before the workflow returns."""
+    def expect(self, name: str, call: Coroutine[Any, Any, Any], what: str = "activity ") -> None:
+        """Remember that *call* has to be awaited before the workflow returns; *what* stands before its name in errors."""
         if len(self._unawaited) > self._prune_at:
-            self._unawaited = [entry for entry in self._unawaited if _waits_to_start(entry[3])]
+            self._unawaited = [entry for entry in self._unawaited if _waits_to_start(entry[4])]
             self._prune_at = 2 * len(self._unawaited) + 64
         frame = user_frame(3)
-        self._unawaited.append((name, frame and frame.f_code, frame.f_lasti if frame else 0, call))
+        self._unawaited.append((name, what, frame and frame.f_code, frame.f_lasti if frame else 0, call))
 
     def check_awaited(self) -> None:
         """Raise when a call was made and never awaited, naming its line (C1)."""
-        left = [entry for entry in self._unawaited if _waits_to_start(entry[3])]
+        left = [entry for entry in self._unawaited if _waits_to_start(entry[4])]
         self.check_awaited_quietly()
         if left and not self.dead:
-            name, code, instruction, _ = left[0]
+            name, what, code, instruction, _ = left[0]
             more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
             raise UnawaitedCall(
-                f"{_line(code, instruction)} calls activity {name} and never awaits it{more}, so it did not run. "
+                f"{_line(code, instruction)} calls {what}{name} and never awaits it{more}, so it did not run. "
                 f"In an `async def` workflow write `await {name}(...)`."
             )
 
@@ -214,17 +228,17 @@ class Ambient:
         """Have *error* tell of a call that was taken for its result because it was not awaited."""
         if not isinstance(error, (TypeError, AttributeError)) or "'coroutine'" not in str(error):
             return
-        for name, code, instruction, call in self._unawaited:
+        for name, what, code, instruction, call in self._unawaited:
             if _waits_to_start(call):
                 error.add_note(
-                    f"{_line(code, instruction)} calls activity {name} without `await`: write `await {name}(...)`."
+                    f"{_line(code, instruction)} calls {what}{name} without `await`: write `await {name}(...)`."
                 )
 
     def check_awaited_quietly(self) -> None:
         """Close what was never awaited, without a word: the run has another error to tell of."""
         for entry in self._unawaited:
-            if _waits_to_start(entry[3]):
-                entry[3].close()
+            if _waits_to_start(entry[4]):
+                entry[4].close()
         self._unawaited = []
 
     # -- deterministic helpers -------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from romancy_nb.core import events as ev
+from romancy_nb.core.family import is_owned
 from romancy_nb.core.replay import UNDO, Numbered
 
 __all__ = ["LAWS", "check_history"]
@@ -24,17 +25,25 @@ _OF_CALLS = frozenset(
         ev.LATE_OUTCOME,
         ev.CALL_CANCELLED,
         ev.TIMER_CANCELLED,
+        ev.WAIT_CANCELLED,
+        ev.CHILD_CANCELLED,
         ev.COMPENSATION_COMPLETED,
         ev.COMPENSATION_FAILED,
         ev.COMPENSATION_RESOLVED,
     }
 )
+_GIVEN_UP = frozenset({ev.CALL_CANCELLED, ev.TIMER_CANCELLED, ev.WAIT_CANCELLED, ev.CHILD_CANCELLED})
 _KIND_OF = {
     ev.ACTIVITY_COMPLETED: ev.ACTIVITY_SCHEDULED,
     ev.ACTIVITY_FAILED: ev.ACTIVITY_SCHEDULED,
     ev.CALL_CANCELLED: ev.ACTIVITY_SCHEDULED,
     ev.TIMER_FIRED: ev.TIMER_STARTED,
     ev.TIMER_CANCELLED: ev.TIMER_STARTED,
+    ev.EVENT_RECEIVED: ev.WAIT_STARTED,
+    ev.WAIT_CANCELLED: ev.WAIT_STARTED,
+    ev.CHILD_COMPLETED: ev.CHILD_STARTED,
+    ev.CHILD_FAILED: ev.CHILD_STARTED,
+    ev.CHILD_CANCELLED: ev.CHILD_STARTED,
     ev.COMPENSATION_COMPLETED: ev.COMPENSATION_SCHEDULED,
     ev.COMPENSATION_FAILED: ev.COMPENSATION_SCHEDULED,
     ev.COMPENSATION_RESOLVED: ev.COMPENSATION_SCHEDULED,
@@ -68,7 +77,7 @@ def i2_one_outcome_a_call(rows: Sequence[Numbered]) -> None:
         if event.kind == ev.RUN_RESUMED and event.meta and event.meta.get("void_from") is not None:
             void = event.meta["void_from"]
             settled = {call: at for call, at in settled.items() if at < void}
-        elif event.kind in ev.DELIVERED or event.kind in {ev.CALL_CANCELLED, ev.TIMER_CANCELLED}:
+        elif event.kind in ev.DELIVERED or event.kind in _GIVEN_UP:
             before = settled.get(event.call)
             assert before is None, f"I2: call {event.call} was settled by row {before} and again by row {seq}"
             settled[event.call] = seq
@@ -91,7 +100,7 @@ def i4_a_place_stands_once(rows: Sequence[Numbered]) -> None:
     """No two intents have the same place."""
     places: dict[str, int] = {}
     for seq, event in rows:
-        if event.kind in ev.INTENTS:
+        if event.kind in ev.INTENTS and event.call:
             assert event.call not in places, (
                 f"I4: place {event.call} stands at row {places[event.call]} and at row {seq}"
             )
@@ -117,7 +126,7 @@ def i6_equal_calls_are_counted(rows: Sequence[Numbered]) -> None:
     """Kind, name, inputs and occurrence together stand once."""
     keys: dict[tuple[str, str, str, int], int] = {}
     for seq, event in rows:
-        if event.kind in ev.INTENTS:
+        if event.kind in ev.INTENTS and event.call:
             key = (event.kind, event.name, event.digest, int((event.meta or {}).get("occurrence", 0)))
             assert key not in keys, f"I6: rows {keys[key]} and {seq} are the same occurrence of {event.name}"
             keys[key] = seq
@@ -144,15 +153,35 @@ def i8_what_is_undone_goes_back_only(rows: Sequence[Numbered]) -> None:
             since = since or seq
         elif event.kind in ev.INTENTS or event.kind in ev.DELIVERED or event.kind == ev.RUN_RESUMED:
             assert since is None, f"I8: row {seq} ({event.kind}) goes forward after the undo began at row {since}"
-            if event.kind == ev.COMPENSATION_ARMED or (event.meta and event.meta.get("undo")):
+            owned = event.kind == ev.CHILD_STARTED and is_owned(event.meta or {})
+            if event.kind == ev.COMPENSATION_ARMED or owned or (event.meta and event.meta.get("undo")):
                 armed.add(UNDO + event.call)
         elif event.kind == ev.COMPENSATION_SCHEDULED:
-            assert since is not None and event.call in armed, (
+            assert since is not None and (event.call in armed or "/" in event.call), (  # "/": of an earlier run
                 f"I8: row {seq} undoes what was never armed ({event.call})"
             )
         elif event.kind == ev.COMPENSATION_COMPLETED:
             assert event.call not in completed, f"I8: row {seq} completes {event.call} a second time"
             completed.add(event.call)
+
+
+def i9_an_event_is_received_once(rows: Sequence[Numbered]) -> None:
+    """What a wait received had arrived before, under that name, and nobody else received it."""
+    arrived: dict[int, str] = {}
+    taken: dict[int, int] = {}
+    waits: dict[str, str] = {}
+    for seq, event in rows:
+        if event.kind == ev.EVENT_ARRIVED:
+            arrived[seq] = event.name
+        elif event.kind == ev.WAIT_STARTED:
+            waits[event.call] = event.name
+        elif event.kind in {ev.EVENT_RECEIVED, ev.EVENT_REFUSED}:
+            number = (event.meta or {}).get("arrived")
+            if number is None:
+                continue  # reused: it arrived in an earlier run, or straight from a channel's queue
+            assert number in arrived, f"I9: row {seq} receives row {number}, which is no arrival"
+            assert number not in taken, f"I9: rows {taken[number]} and {seq} both receive row {number}"
+            taken[number] = seq
 
 
 LAWS = (
@@ -165,6 +194,7 @@ LAWS = (
     i6_equal_calls_are_counted,
     i7_one_record_answers_once,
     i8_what_is_undone_goes_back_only,
+    i9_an_event_is_received_once,
 )
 """All of them, in order of their tags."""
 

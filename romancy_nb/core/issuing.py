@@ -13,20 +13,30 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from romancy_nb.core import events as ev
-from romancy_nb.core.calls import OPEN_SAGAS, ArmedUndo, CallFuture
-from romancy_nb.core.commands import ActivityCommand, OpenCall, OpenTimer, Outcome, Report
+from romancy_nb.core.calls import OPEN_SAGAS, ArmedUndo, CallFuture, OutsideFuture
+from romancy_nb.core.commands import (
+    ActivityCommand,
+    OpenCall,
+    OpenOutside,
+    OpenTimer,
+    Outcome,
+    OutsideCommand,
+    Report,
+)
 from romancy_nb.core.context import Ambient
 from romancy_nb.core.events import Event
+from romancy_nb.core.family import chain, child_id, is_owned
 from romancy_nb.core.loop import WorkflowLoop
 from romancy_nb.core.ordering import sort_by_place
-from romancy_nb.core.replay import Call, History, Kept, Key, Numbered, Pool
+from romancy_nb.core.pool import Kept, Pool
+from romancy_nb.core.replay import Call, History, Key, Numbered
 from romancy_nb.core.tasks import Path, Timer, WorkflowFuture
-from romancy_nb.errors import HistoryMismatch, RunPutDown
+from romancy_nb.errors import HistoryMismatch, RunPutDown, RunRecurs, WrongArguments
 from romancy_nb.payloads.payload import NULL, Payload
 
 __all__ = ["Issuing"]
 
-_CANCELLED = frozenset({ev.CALL_CANCELLED, ev.TIMER_CANCELLED})
+_CANCELLED = frozenset({ev.CALL_CANCELLED, ev.TIMER_CANCELLED, ev.WAIT_CANCELLED, ev.CHILD_CANCELLED})
 
 
 class Issuing:
@@ -54,18 +64,25 @@ class Issuing:
             run=int(facts.get("number", 1)),
             seed=int(facts.get("seed", 0)),
         )
+        self.ambient.ancestors = (*chain(facts.get("ancestors", ())), (start.name, start.digest))
+        self.ambient.channels |= {event.name for _, event in rows if event.kind == ev.SUBSCRIBED and not event.call}
         self.loop.ambient = self.ambient
-        self.loop.awaited = lambda: bool(self._calls or self._timers)
+        self.loop.awaited = lambda: bool(self._calls or self._timers or self._outside)
         self.loop.on_unordered = self._unordered
         self.loop.on_timer = self._timer_started
         self.loop.on_timer_cancelled = self._timer_cancelled
         self.ambient.schedule = self._schedule
+        self.ambient.expects = self._expects
+        self.ambient.await_outside = self._await_outside
+        self.ambient.record = self._record
+        self.ambient.recur = self._recur
         self.ambient.record_side_effect = self._side_effect
         self.ambient.arm = self._arm
         self._caught_up = False
         self._anew = False
         self._armed = False
         self._cancelled: str | None = None
+        self._recurs: RunRecurs | None = None
         self._settled = 0
         self._mismatch: HistoryMismatch | None = None
         self._present = 0
@@ -74,6 +91,7 @@ class Issuing:
         self._occurrences: dict[tuple[str, str, str], int] = {}
         self._calls: dict[str, CallFuture] = {}
         self._timers: dict[str, tuple[Timer, int]] = {}
+        self._outside: dict[str, OutsideFuture] = {}
         self._places: set[str] = set()
         self._reused: list[tuple[tuple[int, int, int], str, Kept]] = []
         if pool is not None:
@@ -102,6 +120,13 @@ class Issuing:
             self._report.moved.append(f"{name} moved from {call.intent.call} to {place}")
         return call
 
+    def _expects(self, name: str, digest: str) -> bool | None:
+        """On replay, whether history has this activity call at this point; None when it may be made in any case."""
+        history = self._history
+        if self._caught_up or not history.knows or history.goes_on():
+            return None
+        return history.expects(self.loop.here().next(), ev.ACTIVITY_SCHEDULED, name, digest)
+
     def _new_place(self, place: str) -> str:
         while place in self._places or place in self._history.calls:
             place += "+"
@@ -114,6 +139,10 @@ class Issuing:
         owner = self.loop.here()
         self._refuse_cancelled(owner)
         place, kind, name, digest = owner.place(), ev.ACTIVITY_SCHEDULED, command.name, command.digest
+        if command.limits is not None and not self._history.holds(place, name, digest):
+            command.limits(
+                True
+            )  # before anything is noted of the call, so that code which catches it is replayed alike
         occurrence = self._occurrence(kind, name, digest)
         call = self._find(place, kind, name, digest, occurrence, command.payload.text)
         if call is not None:
@@ -121,13 +150,14 @@ class Issuing:
             future = CallFuture(self, place, owner, command)
             future.call = call
             future.occurrence = call.occurrence
+            future.shared = "shared" in (call.intent.meta or {})
         else:
             place = self._new_place(place)
             future = CallFuture(self, place, owner, command)
             future.occurrence = occurrence
             self._issue(future, (kind, name, digest, occurrence))
         self._calls[place] = future
-        if command.undo is not None:
+        if command.undo is not None and not future.shared:
             self._armed = True
             for calls in OPEN_SAGAS.get():
                 calls.append(future)
@@ -147,10 +177,12 @@ class Issuing:
             meta["pivot"] = True
         if command.undoes:
             meta["undoes"] = command.undoes
+        if command.limits is not None and (limits := command.limits(False)):
+            meta["limit"] = list(limits)
         code = command.code()
         kept = None
         if self._pool is not None and command.reuse != "never" and not (command.reuse == "prefix" and self._anew):
-            keeps = command.undo is not None or command.at_most_once
+            keeps = command.keeps or command.undo is not None or command.at_most_once
             kept = self._pool.take(place, key, lambda: code, keeps=keeps)
         at = self._present
         if kept is not None:
@@ -158,6 +190,10 @@ class Issuing:
                 code = kept.call.intent.code
                 self._report.kept.append(command.name)
             meta["reused"] = list(kept.origin)
+            meta |= kept.marks
+            if "shared" in meta:
+                future.shared = True
+                meta.pop("undo", None)
             at = kept.call.intent.at
             heapq.heappush(self._reused, (kept.order, place, kept))
         elif self._caught_up:
@@ -185,7 +221,7 @@ class Issuing:
         if self._reused:
             self._reused = [entry for entry in self._reused if entry[1] != place]
             heapq.heapify(self._reused)
-        if self._caught_up or call is None:
+        if self._caught_up or call is None or (not call.cancelled and self._history.goes_on()):
             self._report.rows.append(row)
         elif not call.cancelled:
             self._part(self._history.cancelled_otherwise(call))
@@ -202,6 +238,11 @@ class Issuing:
         """A call to execute that this run has only just made; a doubt of an earlier run goes on with it (A5)."""
         command = future.command
         opened = OpenCall(future.place, command, future.occurrence, first_at=self._present)
+        if command.limits is not None:
+            opened.limits = command.limits(False)
+        recorded = future.call.limits if future.call is not None else opened.limits
+        if recorded:
+            opened.limits, opened.queues = recorded, True
         if self._in_doubt(command, future.occurrence):
             opened.attempts, opened.fresh = 1, False
         return opened
@@ -220,9 +261,25 @@ class Issuing:
     # -- cancelled code, and undo ------------------------------------------------------------------------------------------
 
     def _refuse_cancelled(self, owner: Path) -> None:
-        """Code that swallowed its cancellation gets it again at its next call, unless it is still cleaning up (U3)."""
-        if self._cancelled is not None and owner is self.loop.root and sys.exception() is None:
+        """Code that swallowed its cancellation, or its going on in a new run, gets it again, unless it is cleaning up (U3)."""
+        if owner is not self.loop.root or sys.exception() is not None:
+            return
+        if self._cancelled is not None:
             raise asyncio.CancelledError(self._cancelled)
+        if self._recurs is not None:
+            raise self._recurs
+
+    def _recur(self, wish: RunRecurs) -> None:
+        """The code goes on in a new run; it may clean up what it has open."""
+        same = wish.request.inputs.digest == self._history.start.digest
+        if same and not self._places and not self._history.calls:
+            raise WrongArguments(
+                f"rn.recur(...) changes nothing: {self.ambient.workflow_name} goes on with the arguments that it has, and has done "
+                "nothing in this run, so it would turn for ever. Sleep or wait before, or hand on what has changed."
+            )
+        if self._recurs is None and self._cancelled is None:
+            self._recurs = wish
+        raise wish
 
     def _arm(
         self, name: str, module: str, digest: str, payload: Payload, extra: Any, code: Callable[[], str]
@@ -231,22 +288,112 @@ class Issuing:
         kind, place = ev.COMPENSATION_ARMED, self.loop.here().place()
         occurrence = self._occurrence(kind, name, digest)
         call = self._find(place, kind, name, digest, occurrence, payload.text)
+        shared = self._pool is not None and self._pool.is_shared((kind, name, digest, occurrence))
         if call is not None:
-            place = call.intent.call
+            place, shared = call.intent.call, "shared" in (call.intent.meta or {})
         else:
             place = self._new_place(place)
             meta: dict[str, Any] = {"occurrence": occurrence} if occurrence else {}
             if module != "__main__":
                 meta["in"] = module
+            if shared:
+                meta["shared"] = True
             self._report.rows.append(Event(kind, self._present, place, name, digest, code(), 0, payload, meta or None))
         if extra is not None:
             self._report.secrets[place] = extra
-        self._armed = True
+        self._armed = self._armed or not shared
         self._settled += 1
         armed = ArmedUndo(place, name, payload, self._settled, module, extra)
-        for calls in OPEN_SAGAS.get():
+        for calls in OPEN_SAGAS.get() if not shared else ():
             calls.append(armed)
         return armed
+
+    # -- what comes from outside ---------------------------------------------------------------------------------------
+
+    def _await_outside(self, command: OutsideCommand) -> OutsideFuture:
+        if self.loop.dead:
+            self.loop.on_refused()
+        owner = self.loop.here()
+        self._refuse_cancelled(owner)
+        place, kind, name, digest = owner.place(), command.kind, command.name, command.digest
+        occurrence = self._occurrence(kind, name, digest)
+        call = self._find(place, kind, name, digest, occurrence, command.payload.text if command.payload else "")
+        if call is not None:
+            place = call.intent.call
+            future = OutsideFuture(self, place, owner, command)
+            future.call, future.occurrence, future.facts = call, call.occurrence, call.intent.meta or {}
+        else:
+            place = self._new_place(place)
+            future = OutsideFuture(self, place, owner, command)
+            future.occurrence = occurrence
+            self._issue_outside(future, (kind, name, digest, occurrence))
+        self._outside[place] = future
+        if kind == ev.CHILD_STARTED and is_owned(future.facts):
+            self._armed = True
+        return future
+
+    def _issue_outside(self, future: OutsideFuture, key: Key) -> None:
+        """Something that this run has not awaited before: an earlier run knows how it came out (R3), or it is awaited."""
+        command, place = future.command, future.place
+        meta = dict(command.facts)
+        if key[3]:
+            meta["occurrence"] = key[3]
+        if command.kind == ev.CHILD_STARTED and "instance" not in meta:
+            meta["instance"] = child_id(command.name, self.ambient.instance_id, self.ambient.run, place)
+        code, at = command.code(), self._present
+        kept = self._pool.take(place, key, lambda: code) if self._pool is not None else None
+        if kept is not None:
+            known = kept.call.intent.meta or {}
+            meta |= {fact: known[fact] for fact in ("instance", "linked") if fact in known} | kept.marks
+            meta["reused"] = list(kept.origin)
+            at = kept.call.intent.at
+            heapq.heappush(self._reused, (kept.order, place, kept))
+        elif self._pool is not None and command.kind == ev.CHILD_STARTED and "linked" not in meta:
+            # the child that an earlier run began goes on, instead of another one beside it
+            meta["instance"] = self._pool.child(key) or meta["instance"]
+        future.facts = meta
+        if kept is None and self._caught_up:
+            self._report.outside.append(self._opened_outside(future))
+            self._report.tells = self._report.tells or command.facts.get("what") == "message"
+        row = Event(command.kind, at, place, command.name, command.digest, code, 0, command.payload, meta or None)
+        self._report.rows.append(row)
+
+    def _opened_outside(self, future: OutsideFuture) -> OpenOutside:
+        call = future.call
+        at, fresh = (call.intent.at, False) if call is not None else (self._present, True)
+        return OpenOutside(future.place, future.command, future.occurrence, future.facts, at, fresh)
+
+    def expired(self, future: OutsideFuture) -> None:
+        """The time in which the code waits for this is over."""
+        if not future.done():
+            self.outside_cancelled(future)
+            future.set_result(Outcome(False, NULL))
+
+    def outside_cancelled(self, future: OutsideFuture) -> None:
+        """The code does not wait for this any more."""
+        place = future.place
+        if self.loop.dead or self._outside.pop(place, None) is None:
+            return
+        kind = ev.CHILD_CANCELLED if future.command.kind == ev.CHILD_STARTED else ev.WAIT_CANCELLED
+        self._given_up(place, future.call, Event(kind, self._present, place))
+        self._report.cancelled_outside.append(place)
+
+    def _record(self, kind: str, name: str, digest: str, payload: Payload | None, facts: dict[str, Any]) -> None:
+        """Journal something that the code does and that is over as soon as it is recorded: it is done once."""
+        place = self.loop.here().place()
+        occurrence = self._occurrence(kind, name, digest)
+        if self._find(place, kind, name, digest, occurrence, payload.text if payload is not None else "") is not None:
+            return
+        meta = dict(facts)
+        if occurrence:
+            meta["occurrence"] = occurrence
+        kept = self._pool.take(place, (kind, name, digest, occurrence), str) if self._pool is not None else None
+        if kept is not None:
+            meta["reused"] = list(kept.origin)
+        at = kept.call.intent.at if kept is not None else self._present
+        row = Event(kind, at, self._new_place(place), name, digest, "", 0, payload, meta or None)
+        self._report.rows.append(row)
+        self._report.tells = True
 
     # -- timers and side effects -----------------------------------------------------------------------------------------
 
@@ -267,10 +414,17 @@ class Issuing:
             at, due = kept.call.intent.at, int((kept.call.intent.meta or {}).get("due", due))
             heapq.heappush(self._reused, (kept.order, place, kept))
         elif self._caught_up:
-            self._report.timers.append(OpenTimer(place, due))
+            self._report.timers.append(self._opened_timer(timer, due))
         meta |= {"due": due, "delay": timer.delay}
         self._report.rows.append(Event(kind, at, place, name, digest, meta=meta))
         self._timers[place] = (timer, due)
+
+    @staticmethod
+    def _opened_timer(timer: Timer, due: int) -> OpenTimer:
+        """A timer to watch; one that only limits how long a person has for an answer is marked."""
+        limits = getattr(getattr(timer, "_callback", None), "__self__", None)
+        asked = type(limits) is OutsideFuture and limits.facts.get("what") == "ask"
+        return OpenTimer(timer.place, due, asked)
 
     def _timer_cancelled(self, timer: Timer) -> None:
         place = timer.place
@@ -293,6 +447,7 @@ class Issuing:
             event = kept.call.intent
             outcome = Outcome(bool((event.meta or {}).get("ok", True)), event.payload or NULL)
             at, meta["reused"] = event.at, list(kept.origin)
+            meta |= kept.marks
         else:
             outcome = produce()
         meta["ok"] = outcome.ok

@@ -162,6 +162,7 @@ class Ledger:
 
     def _new(self, key: Key, command: ActivityCommand, now: int) -> OpenCall:
         cell, name, digest, occurrence = key
+        limits = command.limits(True) if command.limits is not None else ()  # raises before anything is noted
         number = self._numbers.setdefault(cell, len(self._numbers))
         size = self._sizes.get(cell, 0)
         place = f"0.{number}:{size}"
@@ -171,6 +172,8 @@ class Ledger:
             meta["occurrence"] = occurrence
         if command.at_most_once:
             meta["delivery"] = "at_most_once"
+        if limits:
+            meta["limit"] = list(limits)
         intent = Event(
             ev.ACTIVITY_SCHEDULED, now, place, name, digest, command.code(), payload=command.payload, meta=meta
         )
@@ -180,13 +183,16 @@ class Ledger:
         self._latest[key] = self._calls[place] = Call(0, intent)
         opened = OpenCall(place, command, occurrence, first_at=now)
         opened.scope, opened.cell = self.scope(place), cell
+        opened.limits, opened.queues = limits, bool(limits)
         return opened
 
     def again(self, place: str, command: ActivityCommand) -> OpenCall:
         """Return a call without an outcome to be executed again: it may have had its effect (A1)."""
         call = self._calls[place]
         opened = OpenCall(place, command, call.occurrence, call.attempts, call.failed, call.failures, call.next_at)
-        opened.first_at, opened.fresh, opened.scope = call.intent.at, False, self.scope(place)
+        opened.first_at, opened.fresh, opened.scope = call.intent.at + call.queued, False, self.scope(place)
+        opened.queues = bool(call.limits)
+        opened.limits = call.limits or (command.limits(False) if command.limits is not None else ())
         opened.cell, opened.unshown = str((call.intent.meta or {}).get("cell", "")), call.unshown
         return opened
 

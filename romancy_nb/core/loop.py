@@ -41,8 +41,8 @@ from types import FrameType, MethodType
 from typing import Any, NoReturn
 
 from romancy_nb.core import ordering
-from romancy_nb.core.tasks import PLAIN, Handle, Path, Registers, Timer, WorkflowFuture, WorkflowTask
-from romancy_nb.errors import RunPutDown, WrongPlace
+from romancy_nb.core.tasks import LAST, PLAIN, Handle, Path, Registers, Timer, WorkflowFuture, WorkflowTask
+from romancy_nb.errors import RunPutDown, RunRecurs, WrongArguments, WrongPlace
 
 __all__ = ["Path", "Timer", "WorkflowFuture", "WorkflowLoop", "WorkflowTask", "user_line"]
 
@@ -162,6 +162,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 if self.dead:
                     ready.clear()
                     polls.clear()
+                    break
         self._callback = None
         self._owner = self.root
         if len(generators) > 256:
@@ -230,6 +231,11 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:  # type: ignore[override]
         if self.dead:
             self.on_refused()
+        if not when <= LAST:
+            raise WrongArguments(
+                f"A timer of {when - self.now:g} s: it has to be due before the year 9999 is over. What is to wait for ever takes "
+                "no timeout, or awaits an event."
+            )
         delay = round(when - self.now, 6)
         timer = Timer(when, callback, args, self, context, self.here(), max(delay, 0.0))
         self.on_timer(timer)
@@ -316,8 +322,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.call_exception_handler(context)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        if not self.dead:
-            error = context.get("exception")
+        error = context.get("exception")
+        if not self.dead and not isinstance(
+            error, RunRecurs
+        ):  # a task that wished to go on anew has ended as it should
             log.warning("in workflow code: %s", context.get("message"), exc_info=error)
 
     async def shutdown_asyncgens(self) -> None:

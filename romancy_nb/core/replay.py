@@ -1,8 +1,7 @@
 """History against commands: what a run already knows, found again call by call.
 
 Two books are kept. ``History`` is the run's own past: the code has to ask for the same calls again, and gets the same
-outcomes in the same order. ``Pool`` is what earlier runs of the instance know: a new run may answer a call from it when
-activity, code and inputs are the same (section "Running again" of docs/architecture.md).
+outcomes in the same order. ``Pool`` (in ``pool``) is what earlier runs of the instance know.
 
 A call is found by its place first. If that does not fit, one with the same name, inputs and occurrence is taken and noted
 as moved; a call that fits nowhere is a mismatch (C6). *Occurrence* counts equal calls (same kind, name and inputs) in the
@@ -12,11 +11,12 @@ order they were issued, so a key is unique within a run.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from romancy_nb.core import events as ev
+from romancy_nb.core.commands import Limits
 from romancy_nb.core.events import Event
 from romancy_nb.errors import HistoryMismatch
 from romancy_nb.payloads.payload import Payload
@@ -25,18 +25,24 @@ __all__ = [
     "UNDO",
     "Call",
     "History",
-    "Kept",
     "Key",
     "Numbered",
-    "Pool",
+    "attempt_of",
     "collect",
     "delivered",
     "describe",
-    "leaves_doubt",
-    "says_nothing",
-    "undone",
     "without_void",
 ]
+
+_WORDS: Final = {
+    ev.SIDE_EFFECT: "side effect",
+    ev.COMPENSATION_ARMED: "undo",
+    ev.WAIT_STARTED: "wait for event",
+    ev.CHILD_STARTED: "child workflow",
+    ev.SUBSCRIBED: "subscription to channel",
+    ev.MESSAGE_PUBLISHED: "message to channel",
+}
+_GIVEN_UP: Final = frozenset({ev.CALL_CANCELLED, ev.TIMER_CANCELLED, ev.WAIT_CANCELLED, ev.CHILD_CANCELLED})
 
 Key = tuple[str, str, str, int]
 """(kind of intent, name, digest of inputs, occurrence)"""
@@ -44,8 +50,6 @@ Numbered = tuple[int, Event]
 """An event with its number in the run."""
 UNDO: Final = "undo:"
 """Stands before the place of a call in the rows of its undo."""
-_DOUBTFUL: Final = ("romancy_nb.errors.AttemptTimeout", "romancy_nb.runtime.endings.InDoubt")
-"""Errors that say nothing of whether the attempt had its effect, as they are journaled."""
 
 
 @dataclass(slots=True)
@@ -67,11 +71,19 @@ class Call:
     matched: bool = False
     outputs: list[Numbered] | None = None
     """What its attempts printed and displayed."""
+    queued: int = 0
+    """Microseconds that its attempts waited for limits (A8)."""
 
     @property
     def unshown(self) -> tuple[Payload, ...]:
         """What it put out and is shown with its outcome."""
         return tuple(e.payload for _, e in self.outputs or () if e.payload is not None and not _is_live(e))
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that it waits for, as its intent has them."""
+        found: Limits = (self.intent.meta or {}).get("limit", ())
+        return found
 
     @property
     def occurrence(self) -> int:
@@ -97,7 +109,7 @@ def describe(kind: str, name: str, place: str, text: str = "") -> str:
     shown = text if len(text) <= 80 else text[:77] + "…"
     if kind == ev.TIMER_STARTED:
         return f"a timer of {shown} (call {place})"
-    what = {ev.SIDE_EFFECT: "side effect", ev.COMPENSATION_ARMED: "undo"}.get(kind, "activity")
+    what = _WORDS.get(kind, "activity")
     return f"{what} {name}{f' with {shown}' if shown else ''} (call {place})"
 
 
@@ -110,7 +122,8 @@ def collect(rows: Iterable[Numbered]) -> tuple[dict[str, Call], list[Numbered]]:
         seq, event = row
         kind = event.kind
         if kind in intents:
-            calls[event.call] = Call(seq, event)
+            if event.call:  # a subscription may be of the run before
+                calls[event.call] = Call(seq, event)
             continue
         call = calls.get(event.call)
         if call is None:
@@ -132,6 +145,8 @@ def _note(call: Call, seq: int, event: Event) -> None:
         call.waiting, call.waiting_seq = event, seq
     elif kind == ev.ATTEMPT_STARTED:
         call.attempts = max(call.attempts, event.attempt)
+        if call.limits:
+            call.queued += max(0, event.at - (call.next_at or call.intent.at))
     elif kind == ev.ATTEMPT_FAILED:
         call.attempts = max(call.attempts, event.attempt)
         call.failed = max(call.failed, event.attempt)
@@ -140,11 +155,12 @@ def _note(call: Call, seq: int, event: Event) -> None:
         call.next_at = int(facts.get("next_at", 0))
     elif kind == ev.ATTEMPT_OUTPUT:
         call.outputs = [*(call.outputs or ()), (seq, event)]
-    elif kind in {ev.CALL_CANCELLED, ev.TIMER_CANCELLED}:
+    elif kind in _GIVEN_UP:
         call.cancelled = True
 
 
-def _attempt_of(event: Event) -> dict[str, int]:
+def attempt_of(event: Event) -> dict[str, int]:
+    """Return which attempt a row of output is of, as the meta of another such row has it."""
     return {"attempt": int((event.meta or {}).get("attempt", 1))}
 
 
@@ -171,7 +187,7 @@ class History:
         self.calls, self.deliveries = collect(without_void(rows))
         self.knows = bool(self.calls) or rows[-1][1].kind in ev.RUN_ENDS
         self._left = len(self.deliveries)
-        self._slipped = _slipped(rows)
+        self._may_go_on = _slipped(rows) or _is_forked(rows)
         self._equal: dict[tuple[str, str, str], list[Call]] | None = None
         spoke = [call for call in self.calls.values() if call.outputs]
         self.shows = self._shown(spoke) if spoke else {}
@@ -199,9 +215,14 @@ class History:
         """May the code, at this point, ask for more than history holds?
 
         So it is where it last stopped with an error of its own and was mended (E4): it has seen everything, and now does what
-        stood behind the error.
+        stood behind the error. And so it is where a fork begins (R16): what its last delivery led to is done anew.
         """
-        return self._slipped and not self._left and self.unasked() is None
+        return self._may_go_on and not self._left and self.unasked() is None
+
+    def holds(self, place: str, name: str, digest: str) -> bool:
+        """Is this call recorded, and was not asked for yet?"""
+        call = self.calls.get(place)
+        return call is not None and not call.matched and call.intent.name == name and call.intent.digest == digest
 
     def find(self, place: str, kind: str, name: str, digest: str, occurrence: int) -> Call | None:
         """Return the recorded call that the code asks for now, or None; marks it as found. It may have moved (C6)."""
@@ -213,18 +234,28 @@ class History:
                 return call
         return self._find_moved((kind, name, digest), occurrence)
 
+    def expects(self, place: str, kind: str, name: str, digest: str) -> bool:
+        """Did the code ask for this call between what was delivered last and what is delivered next?"""
+        call = self.calls.get(place)
+        if call is None or call.matched or call.key[:3] != (kind, name, digest):
+            call = next(iter(self._free((kind, name, digest))), None)
+        return call is not None and (not self._left or call.seq < self.deliveries[-self._left][0])
+
     def _find_moved(self, known: tuple[str, str, str], occurrence: int) -> Call | None:
         """Find the equal call that nobody asked for yet: that of the same occurrence, else the first of them."""
+        free = self._free(known)
+        found = next((call for call in free if call.occurrence == occurrence), free[0] if free else None)
+        if found is not None:
+            found.matched = True
+        return found
+
+    def _free(self, known: tuple[str, str, str]) -> list[Call]:
+        """The equal calls that nobody asked for yet."""
         if self._equal is None:
             self._equal = {}
             for call in self.calls.values():
                 self._equal.setdefault(call.key[:3], []).append(call)
-        free = [call for call in self._equal.get(known, ()) if not call.matched]
-        if not free:
-            return None
-        found = next((call for call in free if call.occurrence == occurrence), free[0])
-        found.matched = True
-        return found
+        return [call for call in self._equal.get(known, ()) if not call.matched]
 
     def unasked(self) -> Call | None:
         """Return the first recorded call that the code has not asked for, or None."""
@@ -285,6 +316,13 @@ def _slipped(rows: Sequence[Numbered]) -> bool:
     return False
 
 
+def _is_forked(rows: Sequence[Numbered]) -> bool:
+    """Has a fork done nothing yet beyond the history that it began with?"""
+    last = (rows[0][1].meta or {}).get("fork_rows")
+    beyond = ev.INTENTS | ev.DELIVERED | ev.RUN_ENDS | _GIVEN_UP | {ev.CANCEL_DELIVERED}
+    return last is not None and all(event.kind not in beyond for _, event in rows[last:])
+
+
 def without_void(rows: Sequence[Numbered]) -> Sequence[Numbered]:
     """Leave out what a later resume declared void: the failure that it retries (see ``transitions.retry_point``).
 
@@ -300,162 +338,6 @@ def without_void(rows: Sequence[Numbered]) -> Sequence[Numbered]:
             kept = [(s, e) for s, e in kept if s < void and not (e.kind == ev.OUTCOME_RECORDED and e.call in failed)]
         kept.append((seq, event))
     return kept
-
-
-@dataclass(slots=True)
-class Kept:
-    """What an earlier run knows of one call.
-
-    Attributes:
-        run: key of that run.
-        call: as its history has it; ``outcome`` is set, except for side effects, whose result stands in the intent.
-        order: where its outcome stands among those of all earlier runs (R4).
-        origin: (run key, seq) of the intent that was first answered by executing; for one reused again, that of the first.
-    """
-
-    run: int
-    call: Call
-    order: tuple[int, int, int]
-    origin: tuple[int, int]
-
-    def outputs(self, place: str) -> list[Event]:
-        """Return the rows with which what the call once put out belongs to the history of a run that reuses it (N4)."""
-        return [
-            Event(ev.ATTEMPT_OUTPUT, e.at, place, payload=e.payload, meta={**_attempt_of(e), "reused": True})
-            for _, e in self.call.outputs or ()
-        ]
-
-
-class Pool:
-    """What earlier runs of the instance can answer (R2, R3, R8).
-
-    Args:
-        runs: (run key, its rows), newest first. The newest run that knows a call answers it.
-
-    Attributes:
-        undone: how often a call was undone in these runs: what it did is gone, so it answers nothing (R9), and the next
-            time it is another call to whoever keeps idempotency keys (A4).
-
-    A call is answered when kind, name, inputs, occurrence and, for an activity, its code are the same, and it completed.
-    """
-
-    def __init__(self, runs: Sequence[tuple[int, Sequence[Numbered]]]) -> None:
-        self._by_place: dict[str, list[Kept]] = {}
-        self._by_key: dict[Key, list[Kept]] = {}
-        self._taken: set[tuple[int, int]] = set()
-        self._doubtful: dict[Key, bool] = {}
-        self.undone: dict[Key, int] = {}
-        gone_for_all: set[tuple[int, int]] = set()  # a run that reused it undid it: older runs' records answer neither
-        for age, (run, rows) in enumerate(runs):
-            calls, deliveries = collect(without_void(rows))
-            clock = 0
-            clocks: dict[int, int] = {}
-            for seq, event in deliveries:
-                clock = max(clock, event.at)
-                clocks[seq] = clock
-            gone = undone(rows)
-            for place, call in calls.items():
-                first = (call.intent.meta or {}).get("reused", (run, call.seq))
-                origin = (int(first[0]), int(first[1]))
-                if origin in gone_for_all:
-                    continue
-                if place in gone:
-                    gone_for_all.add(origin)
-                    self.undone[call.key] = self.undone.get(call.key, 0) + 1
-                    self._doubtful.setdefault(call.key, False)  # whatever it did is gone
-                    continue
-                if call.attempts or call.outcome is not None or call.waiting is not None:
-                    self._doubtful.setdefault(call.key, _in_doubt(call))  # a newer run knows what became of it
-                answer = _answer(call)
-                if answer is None:
-                    continue
-                at = clocks.get(answer, clock)
-                kept = Kept(run, call, (at, -age, answer), origin)
-                self._by_place.setdefault(place, []).append(kept)
-                self._by_key.setdefault(call.key, []).append(kept)
-        self._size = sum(len(kept) for kept in self._by_key.values())
-
-    def __len__(self) -> int:
-        return self._size
-
-    def in_doubt(self, key: Key) -> bool:
-        """Was this call started in an earlier run, and nobody recorded how it ended (A5)?"""
-        return self._doubtful.get(key, False)
-
-    def standing(self) -> list[str]:
-        """What can be undone, completed in an earlier run, and no call of this one was answered with: as a person reads it."""
-        left = [
-            kept.call
-            for each in self._by_key.values()
-            for kept in each
-            if kept.origin not in self._taken and "undo" in (kept.call.intent.meta or {})
-        ]
-        return list(dict.fromkeys(call.describe().removeprefix("activity ") for call in left))
-
-    def claim(self, history: History) -> None:
-        """What a run has reused already answers none of its further calls."""
-        for call in history.calls.values():
-            origin = (call.intent.meta or {}).get("reused")
-            if origin:
-                self._taken.add((origin[0], origin[1]))
-
-    def take(self, place: str, key: Key, code: Callable[[], str], *, keeps: bool = False) -> Kept | None:
-        """Return the recorded call that answers this one, or None. Each recorded call answers once.
-
-        Args:
-            place: of the call.
-            key: of the call.
-            code: gives the fingerprint of the activity as it is now.
-            keeps: it answers also if the activity was edited since, because its effect stands (R5).
-        """
-        here = [kept for kept in self._by_place.get(place, ()) if kept.call.key[:3] == key[:3]]
-        candidates: list[Kept] = [*here, *self._by_key.get(key, ())]
-        for kept in candidates:
-            if kept.origin in self._taken:
-                continue
-            if key[0] == ev.ACTIVITY_SCHEDULED and not keeps and kept.call.intent.code != code():
-                continue
-            self._taken.add(kept.origin)
-            return kept
-        return None
-
-
-def undone(rows: Sequence[Numbered]) -> set[str]:
-    """Return the places of the calls whose undo was begun: their results are never used again (R9)."""
-    by_code = {str((e.meta or {}).get("undoes", "")) for _, e in rows if e.kind == ev.ACTIVITY_SCHEDULED}
-    by_engine = {e.call.removeprefix(UNDO) for _, e in rows if e.kind == ev.COMPENSATION_SCHEDULED}
-    return (by_code | by_engine) - {""}
-
-
-def _answer(call: Call) -> int | None:
-    """Return the number of the row that holds the call's result, or None when it has no usable one."""
-    if call.intent.kind == ev.SIDE_EFFECT:
-        return call.seq
-    if call.waiting is not None and (call.waiting.meta or {}).get("ok", False):
-        # recorded but never delivered: as good as delivered
-        call.outcome, call.outcome_seq = delivered(call.waiting), call.waiting_seq
-    if call.outcome is None or call.outcome.kind == ev.ACTIVITY_FAILED:
-        return None
-    return call.outcome_seq
-
-
-def _in_doubt(call: Call) -> bool:
-    """Was it started, and did nobody record how it ended? A failure that says no more than that leaves it so."""
-    if call.waiting is not None:
-        return False
-    if call.outcome is None:
-        return call.attempts > call.failed
-    return call.outcome.kind == ev.ACTIVITY_FAILED and leaves_doubt(call.intent, call.outcome)
-
-
-def leaves_doubt(intent: Event, failed: Event) -> bool:
-    """Does this failure of a call that must not run twice leave open whether it had its effect (A1)?"""
-    return (intent.meta or {}).get("delivery") == "at_most_once" and says_nothing(failed.payload)
-
-
-def says_nothing(failure: Payload | None) -> bool:
-    """Is this an error that says nothing of whether the attempt had its effect?"""
-    return failure is not None and any(f'"{name}"' in failure.text for name in _DOUBTFUL)
 
 
 def delivered(event: Event) -> Event:

@@ -17,10 +17,12 @@ from typing import Any
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
-from romancy_nb.core.replay import UNDO, Call, Numbered, collect, says_nothing, without_void
+from romancy_nb.core.family import is_owned
+from romancy_nb.core.pool import says_nothing
+from romancy_nb.core.replay import UNDO, Call, Numbered, collect, without_void
 from romancy_nb.payloads.payload import Payload
 
-__all__ = ["Plan", "Step", "is_undoing", "plan"]
+__all__ = ["Plan", "Step", "is_undoing", "note_progress", "plan"]
 
 
 @dataclass(slots=True)
@@ -39,6 +41,8 @@ class Step:
         facts: how the undo is bound to the call, as the intent has it.
         result: what the call returned.
         seq: of the call's intent.
+        child: id of the child instance that is undone by its own plan; *name* and *of_name* are its workflow's then.
+        retried: a person wants another try, and it has not come to an end since.
         begun, status: how far the undo is: "pending", "completed", "failed", "skip", "done".
         attempts, failed, failures, next_at, first_at: as in an ``OpenCall``.
     """
@@ -54,6 +58,8 @@ class Step:
     facts: Mapping[str, Any] = field(default_factory=dict)
     result: Payload | None = None
     seq: int = 0
+    child: str = ""
+    retried: bool = False
     begun: bool = False
     status: str = "pending"
     attempts: int = 0
@@ -105,6 +111,7 @@ def plan(rows: Sequence[Numbered]) -> Plan:
     """Return what the run with these *rows* has to undo."""
     calls, _ = collect(without_void(rows))
     late = {event.call: (seq, event) for seq, event in rows if event.kind == ev.LATE_OUTCOME and _ok(event)}
+    failed = {event.call for _, event in rows if event.kind == ev.LATE_OUTCOME and not _ok(event)}
     ended = {place: _end_of(call, late.get(place)) for place, call in calls.items()}
     by_code = {
         str(undoes)
@@ -118,6 +125,14 @@ def plan(rows: Sequence[Numbered]) -> Plan:
         step = _step(call, ended[place])
         if step is None or place in by_code:
             continue
+        if step.child:
+            if step.doubtful and (call.outcome is not None or place in failed):
+                continue  # it has undone what it did by itself
+            if step.doubtful or step.order[1] > passed:  # a child that has not ended is stopped first, then undone
+                found.steps.append(step)
+            else:
+                found.kept.append(step.of_name)
+            continue
         if not step.doubtful and step.order[1] <= passed:
             found.kept.append(step.of_name)
         elif not step.doubtful:
@@ -128,7 +143,7 @@ def plan(rows: Sequence[Numbered]) -> Plan:
             else:
                 found.kept.append(step.of_name)
     found.steps.sort(key=lambda step: step.order, reverse=True)
-    _note_progress(found, rows)
+    note_progress(found, rows)
     return found
 
 
@@ -140,7 +155,7 @@ def _end_of(call: Call, late: Numbered | None) -> tuple[int, Payload | None] | N
     """Return when the call completed, and with which result; None: it did not."""
     if call.intent.kind == ev.COMPENSATION_ARMED:
         return call.seq, None
-    if call.outcome is not None and call.outcome.kind == ev.ACTIVITY_COMPLETED:
+    if call.outcome is not None and call.outcome.kind in {ev.ACTIVITY_COMPLETED, ev.CHILD_COMPLETED}:
         return call.outcome_seq, call.outcome.payload
     if call.outcome is None and call.waiting is not None and _ok(call.waiting):
         return call.waiting_seq, call.waiting.payload
@@ -159,13 +174,20 @@ def _pivot(calls: Mapping[str, Call], ended: Mapping[str, tuple[int, Payload | N
 
 def _step(call: Call, end: tuple[int, Payload | None] | None) -> Step | None:
     intent = call.intent
+    if "shared" in (intent.meta or {}):  # what it would undo is the effect of the instance that was forked (R17)
+        return None
     if intent.kind == ev.COMPENSATION_ARMED:
         module = str((intent.meta or {}).get("in", "__main__"))
         at = (False, call.seq)
         return Step(
             intent.call, intent.name, intent.name, at, module=module, inputs=intent.payload, whole=True, seq=call.seq
         )
-    undo = (intent.meta or {}).get("undo")
+    facts = intent.meta or {}
+    if intent.kind == ev.CHILD_STARTED and is_owned(facts):
+        at = (False, end[0]) if end is not None else (True, call.seq)
+        child = str(facts.get("instance", ""))
+        return Step(intent.call, intent.name, intent.name, at, end is None, seq=call.seq, child=child)
+    undo = facts.get("undo")
     if not undo:
         return None
     return Step(
@@ -183,9 +205,9 @@ def _step(call: Call, end: tuple[int, Payload | None] | None) -> Step | None:
 
 
 def _was_begun(call: Call) -> bool:
-    """May it have been begun? The intent of an ``at_least_once`` call counts as the start (A1)."""
+    """May it have been begun? The intent of an ``at_least_once`` call that need not wait counts as the start (A1)."""
     at_most_once = (call.intent.meta or {}).get("delivery") == "at_most_once"
-    return call.attempts > 0 or not at_most_once
+    return call.attempts > 0 or not (at_most_once or call.limits)
 
 
 def _may_have_happened(call: Call) -> bool:
@@ -200,7 +222,7 @@ def _leaves_doubt(event: Event) -> bool:
     return event.kind in {ev.ATTEMPT_FAILED, ev.ACTIVITY_FAILED, ev.OUTCOME_RECORDED} and says_nothing(event.payload)
 
 
-def _note_progress(found: Plan, rows: Iterable[Numbered]) -> None:
+def note_progress(found: Plan, rows: Iterable[Numbered]) -> None:
     """Bring the steps to where their own rows end."""
     steps = {step.place: step for step in found.steps}
     for _, event in rows:
@@ -219,11 +241,12 @@ def _note_progress(found: Plan, rows: Iterable[Numbered]) -> None:
         elif kind == ev.COMPENSATION_COMPLETED or (kind == ev.OUTCOME_RECORDED and _ok(event)):
             step.status = "completed"
         elif kind in {ev.COMPENSATION_FAILED, ev.OUTCOME_RECORDED}:
-            step.status, step.error = "failed", event.payload
+            step.status, step.error, step.retried = "failed", event.payload, False
             step.attempts = step.failed = max(step.attempts, event.attempt)
         elif kind == ev.COMPENSATION_RESOLVED:
             action = str((event.meta or {}).get("action", ""))
             if action == "retry":
                 step.status, step.failures, step.next_at, step.first_at = "pending", 0, 0, event.at
+                step.retried = True
             else:
                 step.status = action

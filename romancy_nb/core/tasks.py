@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from romancy_nb.core.loop import WorkflowLoop
 
-__all__ = ["PLAIN", "Handle", "Path", "Registers", "Timer", "WorkflowFuture", "WorkflowTask"]
+__all__ = ["LAST", "PLAIN", "Handle", "Path", "Registers", "Timer", "WorkflowFuture", "WorkflowTask"]
 
+LAST = 253_402_128_000
+"""30 December 9999, in seconds since 1970: no timer is due later, so that its time can be written in every zone."""
 PLAIN = (FunctionType, MethodType)
 """Callbacks that somebody wrote in Python; those of asyncio's tasks are none."""
 
@@ -96,6 +98,10 @@ class Path:
         ordinal = self.ordinal
         self.ordinal = ordinal + 1
         return self.prefix + str(ordinal)
+
+    def next(self) -> str:
+        """Return the place of the next call without taking it."""
+        return self.prefix + str(self.ordinal)
 
 
 class Handle(asyncio.Handle):

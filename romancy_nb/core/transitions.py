@@ -96,6 +96,7 @@ _STATUS_AFTER: Final = {
     ev.RUN_UNDO_PAUSED: "compensating",
     ev.RUN_COMPENSATED: "compensated",
     ev.RUN_COMPENSATION_FAILED: "compensation_failed",
+    ev.RUN_RECURRED: "recurred",
 }
 
 
