@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy_nb.journal import rows
-from romancy_nb.payloads.payload import FORGOTTEN, content_digest
+from romancy_nb.journal.migrate import CATALOG, quoted
+from romancy_nb.payloads.payload import FORGOTTEN, code_digest, content_digest
 
 if TYPE_CHECKING:
     import duckdb
@@ -56,7 +57,8 @@ def forget(connection: duckdb.DuckDBPyConnection, runs: Collection[int], at: int
     found = connection.execute(
         "select run, seq, kind, body from romancy.history_rows where run in (select unnest(?::bigint[]))", [wanted]
     ).fetchall()
-    gone = set().union(*rows.references([body for *_, body in found], parts=True))
+    bodies = [body for *_, body in found]
+    gone = set().union(*rows.references(bodies, parts=True), _codes(bodies))
     gone -= _referred_elsewhere(connection, wanted) if gone else set()
     new = [(run, seq, forgotten_body(body, at if kind == "run_started" else None)) for run, seq, kind, body in found]
     connection.execute("begin")
@@ -83,14 +85,20 @@ def forget(connection: duckdb.DuckDBPyConnection, runs: Collection[int], at: int
         raise
 
 
+def _codes(bodies: list[str]) -> set[str]:
+    """Digests of the code that is kept of what *bodies* call: a text in it may be what is to be forgotten."""
+    return {code_digest(name, code) for name, code in rows.codes(bodies)}
+
+
 def _referred_elsewhere(connection: duckdb.DuckDBPyConnection, runs: list[int]) -> set[str]:
     """Digests of payloads that other runs refer to."""
     cursor = connection.cursor()
+    cursor.execute(f"use {CATALOG}")
     cursor.execute("select body from romancy.history_rows where run not in (select unnest(?::bigint[]))", [runs])
     found: set[str] = set()
     while chunk := cursor.fetchmany(20_000):
         texts, binary = rows.references([body for (body,) in chunk], parts=True)
-        found |= texts | binary
+        found |= texts | binary | _codes([body for (body,) in chunk])
     cursor.close()
     return found
 
@@ -113,14 +121,10 @@ def compact(path: Path, config: dict[str, Any]) -> Path:
     with duckdb.connect(
         config={key: value for key, value in config.items() if key != "storage_compatibility_version"}
     ) as connection:
-        connection.execute(f"attach {_quoted(path)} as journal")
-        connection.execute(f"attach {_quoted(fresh)} as fresh (storage_version {_quoted(version)})")
+        connection.execute(f"attach {quoted(path)} as journal")
+        connection.execute(f"attach {quoted(fresh)} as fresh (storage_version {quoted(version)})")
         connection.execute("copy from database journal to fresh")
         connection.execute("checkpoint fresh")
         connection.execute("detach fresh")
         connection.execute("detach journal")
     return fresh
-
-
-def _quoted(text: object) -> str:
-    return "'" + str(text).replace("'", "''") + "'"

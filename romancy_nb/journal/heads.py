@@ -31,6 +31,13 @@ _OPENS_OR_ENDS: Final = {
     ev.TIMER_STARTED: (0, 1),
     ev.TIMER_FIRED: (0, -1),
     ev.TIMER_CANCELLED: (0, -1),
+    ev.WAIT_STARTED: (0, 1),
+    ev.EVENT_RECEIVED: (0, -1),
+    ev.WAIT_CANCELLED: (0, -1),
+    ev.CHILD_STARTED: (0, 1),
+    ev.CHILD_COMPLETED: (0, -1),
+    ev.CHILD_FAILED: (0, -1),
+    ev.CHILD_CANCELLED: (0, -1),
 }
 _TAKEN: Final = frozenset({ev.RUN_RESUMED, ev.RUN_COMPENSATING, ev.RUN_UNDO_PAUSED})
 _MOST_ROWS: Final = 5_000
@@ -63,6 +70,8 @@ class _Tally:
     last_seq: int
     activities: int = 0  # open ones
     timers: int = 0
+    since: int = 1
+    called: bool = False
 
     @classmethod
     def of(cls, run: int, seq: int, start: Event) -> _Tally:
@@ -72,7 +81,7 @@ class _Tally:
             instance=start.call,
             number=int(meta.get("number", 1)),
             workflow=start.name,
-            digest=start.digest,
+            digest=str(meta.get("called", start.digest)),
             code=start.code,
             notebook=meta.get("notebook"),
             started=start.at,
@@ -81,6 +90,8 @@ class _Tally:
             status="running",
             updated=start.at,
             last_seq=seq,
+            since=int(meta.get("since", 1)),
+            called="called" in meta,
         )
 
     @classmethod
@@ -139,6 +150,8 @@ class _Tally:
             self.updated,
             self.last_seq,
             self.notebook,
+            self.since,
+            self.called,
         )
 
 
@@ -174,9 +187,9 @@ class HeadIndex:
         tallies = self._tally(found.values())
         return {instance: tallies[run].head() for instance, run in found.items()}
 
-    def of_instance(self, instance: str) -> list[Head]:
-        """All runs of *instance*, oldest first."""
-        runs = self._current().get(instance, [])
+    def of_instance(self, instance: str, since: int = 1) -> list[Head]:
+        """The runs of *instance* from number *since* on, oldest first."""
+        runs = self._current().get(instance, [])[since - 1 :]
         tallies = self._tally(runs)
         return [tallies[run].head() for run in runs]
 
@@ -186,6 +199,13 @@ class HeadIndex:
         wanted = list(runs)
         tallies = self._tally(wanted)
         return {run: tallies[run].head() for run in wanted if run in tallies}
+
+    def epochs(self, runs: Iterable[int]) -> dict[int, int]:
+        """How often those of *runs* that exist were taken up."""
+        self._current()
+        wanted = list(runs)
+        tallies = self._tally(wanted)
+        return {run: tallies[run].epoch for run in wanted if run in tallies}
 
     def unfinished(self) -> list[Head]:
         """The newest run of every instance, where it has not ended; oldest first."""
@@ -225,7 +245,10 @@ class HeadIndex:
     def _add(self, run: int, seq: int, event: Event) -> None:
         if event.kind == ev.RUN_STARTED:
             assert self._runs_of is not None
-            self._runs_of.setdefault(event.call, []).append(run)
+            runs = self._runs_of.setdefault(event.call, [])
+            if runs and (event.meta or {}).get("reason") == "recur":
+                self._tallies.pop(runs[-1], None)  # nobody asks for it again, as a rule
+            runs.append(run)
             self._tallies[run] = _Tally.of(run, seq, event)
         elif (tally := self._tallies.get(run)) is not None:
             tally.add(seq, event)

@@ -14,8 +14,8 @@ Rules of this file:
 - It holds one line of JSON about its holder while it is held and nothing otherwise, so that who is refused can say by
   whom.
 - Who waits touches ``journal.duckdb.bell``. The holder sees that with one ``os.stat`` between two turns, and lets go.
-- Fairness: a holder hears the bell only after ``MIN_HOLD`` (opening costs 20 ms; a tenth of a second makes it worth
-  it), and who let go because of a bell stands back until somebody took the lock, or ``STAND_BACK`` passed.
+- Fairness: a holder hears the bell only after ``MIN_HOLD`` (taking and letting go cost 5 ms; a tenth of a second makes it
+  worth it), and who let go because of a bell stands back until somebody took the lock, or ``STAND_BACK`` passed.
 - After ``os.fork`` the child gives up its copy of the lock without releasing it: the lock is the parent's.
 """
 
@@ -34,7 +34,7 @@ from typing import Any, Final
 from romancy_nb import clock
 from romancy_nb.errors import JournalBusy, JournalError, JournalUnwritable
 
-__all__ = ["MIN_HOLD", "STAND_BACK", "FileLock"]
+__all__ = ["MIN_HOLD", "STAND_BACK", "FileLock", "look", "which"]
 
 MIN_HOLD: Final = 0.1
 """Seconds for which a holder does not hear the bell."""
@@ -268,3 +268,25 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def which(path: Path) -> tuple[int, int] | None:
+    """Return which file has the name *path* now; None: none has."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def look(path: Path) -> tuple[Any, ...]:
+    """Return what the journal at *path* looks like from outside. ``stat`` does not open it (D1)."""
+    seen: list[Any] = []
+    for each in (path, Path(f"{path}.wal")):
+        try:
+            stat = each.stat()
+        except OSError:
+            seen.append(None)
+        else:
+            seen.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return tuple(seen)

@@ -4,17 +4,15 @@ How a turn is written: all its events are rows of one table, appended and flushe
 autocommit mode that flush is one transaction with one fdatasync, all or nothing. Only a turn that brings something to
 be kept apart (a binary part, a long text) begins and commits explicitly, which costs 0.3 ms more.
 
-Whose file it is: ours from ``acquire`` to ``release`` (see ``locking.py``). When anything goes wrong in between, the
-connection is closed and opened anew by whatever needs it next; DuckDB's state after a failed write is not worth
-guessing about (X5).
+Whose file it is: ours from ``acquire`` to ``release`` (see ``locking.py``); for that time it is attached to a DuckDB that is
+there already (see ``instance.py``). When anything goes wrong in between, that one is thrown away and made anew by whatever
+needs it next; DuckDB's state after a failed write is not worth guessing about (X5).
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import sys
 import time
 import weakref
 from collections import OrderedDict
@@ -24,13 +22,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy_nb import clock
-from romancy_nb.core.events import OUTCOME_RECORDED, Event
+from romancy_nb.core.events import OUTCOME_RECORDED, WAIT_STARTED, Event
 from romancy_nb.errors import JournalDamaged, JournalError, NotJournalable, RomancyError
-from romancy_nb.journal import forgetting, migrate, rows, sql
+from romancy_nb.journal import forgetting, letters, locking, migrate, rows, sql
 from romancy_nb.journal.heads import HeadIndex
+from romancy_nb.journal.instance import Instance, keep_for_ever
 from romancy_nb.journal.locking import FileLock
 from romancy_nb.journal.protocol import Batch, Head, Letter, Row, Table
 from romancy_nb.journal.reading import answer
+from romancy_nb.payloads.payload import Payload
 
 if TYPE_CHECKING:
     import duckdb
@@ -59,6 +59,7 @@ class DuckDBJournal:
         }
         facts.update(holder or {})
         self._lock = FileLock(self._path, facts)
+        self._instance = Instance(self._path)
         self._connection: duckdb.DuckDBPyConnection | None = None  # writes
         self._reader: duckdb.DuckDBPyConnection | None = None
         self._appender: Any = None
@@ -101,7 +102,7 @@ class DuckDBJournal:
             self._lock.take(left)
             try:
                 foreign = self._look() != self._left_at or self._left_at is None
-                self._open(check=foreign)
+                self._open(check=foreign, known=not foreign)
             except migrate.HeldByDuckDB:
                 # a shell that knows nothing of our lock has it: give way to others while we wait for that one
                 self._close()
@@ -125,7 +126,7 @@ class DuckDBJournal:
             return
         try:
             self._close()
-            left, known = self._look(), self._opened is not None and _which(self._path) == self._opened
+            left, known = self._look(), self._opened is not None and locking.which(self._path) == self._opened
             self._left_at = left if known else None  # deleted or replaced, perhaps while it was being closed
         finally:
             self._lock.give_back()
@@ -138,7 +139,7 @@ class DuckDBJournal:
         """True when the file is not the one that we know: deleted or replaced while we hold it, or written to since."""
         if not self.held:
             return self._left_at is None or self._look() != self._left_at
-        return self._opened is not None and _which(self._path) != self._opened
+        return self._opened is not None and locking.which(self._path) != self._opened
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -151,15 +152,16 @@ class DuckDBJournal:
             JournalUnwritable, JournalDamaged, JournalError: it may or may not be in; ask ``committed`` (X5).
             NotJournalable: a text in it cannot be stored (half a surrogate pair); it is not in.
         """
-        if not batch.rows and not batch.taken:
+        if not batch.rows and not batch.taken and not batch.posted:
             return
         encoded = [rows.encode(row, batch.turn) for row in batch.rows]
         try:
             self._use()
             connection = self._connection
             assert connection is not None
-            apart = self._to_store(batch.rows)
-            if not apart and not batch.taken:
+            carried = [Row(0, 0, letter.event) for letter in batch.posted if letter.event is not None]
+            apart = self._to_store([*batch.rows, *carried], batch.texts)
+            if not apart and not batch.taken and not batch.posted:
                 self._appender.append_rows(encoded)
                 self._appender.flush()
             else:
@@ -175,6 +177,9 @@ class DuckDBJournal:
                     connection.execute(
                         "delete from romancy.inbox where id in (select unnest(?::bigint[]))", [batch.taken]
                     )
+                if batch.posted:
+                    values = [letters.as_values(letter) for letter in batch.posted]
+                    connection.executemany("insert into romancy.inbox values (?, ?, ?, ?)", values)
                 connection.execute("commit")
         except BaseException as error:
             self._drop()
@@ -217,22 +222,42 @@ class DuckDBJournal:
         Raises:
             JournalUnwritable, JournalDamaged, JournalError: it could not be written.
         """
-        values = [letter.id, letter.run, letter.kind, json.dumps(letter.facts, ensure_ascii=False)]
-        try:
-            self._use().execute("insert into romancy.inbox values (?, ?, ?, ?)", values)
-        except Exception as error:
-            self._drop()
-            raise migrate.explain(error, self._path, "writing") from error
+        self.commit(Batch(0, posted=[letter]))
 
     def letters(self) -> list[Letter]:
         """All that nobody has taken up yet, in the order in which they came."""
-        return [Letter(id, run, kind, json.loads(facts)) for id, run, kind, facts in self._ask("inbox", ())]
+        found = [(id, run, kind, json.loads(facts)) for id, run, kind, facts in self._ask("inbox", ())]
+        events = self._decoded({0: letters.bodies(found)}, True)[0]
+        return letters.read(found, [row.event for row in events])
+
+    def arrived(self, runs: Sequence[int], event_id: str) -> bool:
+        """Has an event with this id arrived in one of *runs* (keys)?"""
+        return bool(self._ask("arrived", (list(runs), event_id)))
+
+    def run_heads(self, runs: Sequence[int]) -> dict[int, Head]:
+        """The heads of those of *runs* (keys) that exist."""
+        return self._heads.of_runs(runs)
+
+    def subscriptions(self) -> list[tuple[int, str, str]]:
+        """Run, channel and mode of every subscription there ever was, in the order in which they came."""
+        return [(run, channel, mode or "broadcast") for run, channel, mode in self._ask("subscriptions", ())]
+
+    def last_wait(self, run: int, name: str) -> Event | None:
+        """The newest wait of *run* for events with this name, open or not."""
+        found = [(0, WAIT_STARTED, body) for (body,) in self._ask("last_wait", (run, name))]
+        texts, _ = rows.references([body for _, _, body in found], parts=False)
+        return next((row.event for row in rows.decode(run, found, self._texts(texts) if texts else {}, None)), None)
+
+    def asking(self, runs: Sequence[int]) -> list[tuple[int]]:
+        """Which of *runs* have ever asked a person anything."""
+        return [(key,) for (key,) in self._ask("asking", (list(runs),))] if runs else []
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
     def session(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the open database, for one attempt of an activity."""
-        return self._use().cursor()
+        self._use()
+        return self._instance.cursor(lend=True)
 
     def settle(self, session: duckdb.DuckDBPyConnection, run: int, event: Event) -> None:
         """Put an outcome into the transaction of *session*, whose placeholder is there already, and commit it.
@@ -250,10 +275,7 @@ class DuckDBJournal:
     def outcomes(self, run: int) -> list[Event]:
         """What was settled in *run*, as outcome_recorded events."""
         found = [(0, OUTCOME_RECORDED, body) for (body,) in self._ask("outcomes", (run,)) if body]
-        if not found:
-            return []
-        texts, binary = rows.references([body for _, _, body in found], parts=True)
-        return [row.event for row in rows.decode(run, found, self._texts(texts), self._parts(binary))]
+        return [row.event for row in self._decoded({run: found}, True)[run]]
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -261,9 +283,9 @@ class DuckDBJournal:
         """The newest run of each of *instances* that exists."""
         return self._heads.newest(instances)
 
-    def runs(self, instance: str) -> list[Head]:
-        """All runs of *instance*, oldest first."""
-        return self._heads.of_instance(instance)
+    def runs(self, instance: str, since: int = 1) -> list[Head]:
+        """The runs of *instance* from number *since* on, oldest first."""
+        return self._heads.of_instance(instance, since)
 
     def unfinished(self) -> list[Head]:
         """The newest run of every instance whose newest run has not ended."""
@@ -275,20 +297,40 @@ class DuckDBJournal:
 
     def moved(self, epochs: Mapping[int, int]) -> set[int]:
         """Which of the runs in *epochs* (run key -> my epoch) were taken up by somebody else since, or are not there."""
-        heads = self._heads.of_runs(epochs)
-        return {run for run, epoch in epochs.items() if run not in heads or heads[run].epoch > epoch}
+        now = self._heads.epochs(epochs)
+        return {run for run, epoch in epochs.items() if now.get(run, epoch + 1) > epoch}
 
-    def load(self, run: int, *, parts: bool = True) -> list[Row]:
-        """The history of *run* in order. With *parts* false, binary parts come described, without their data.
+    def load(self, run: int, *, parts: bool = True, place: str | None = None) -> list[Row]:
+        """The history of *run* in order, or that of one call; with *parts* false, binary parts come without their data.
 
         Raises:
             JournalDamaged: a payload that an event refers to is not there.
         """
-        found = self._ask("history", (run,))
-        texts, binary = rows.references([body for _, _, body in found], parts=parts)
-        long_texts = self._texts(texts) if texts else {}
-        data = self._parts(binary) if binary else {}
-        return rows.decode(run, found, long_texts, data if parts else None)
+        found = self._ask("history", (run,)) if place is None else self._ask("of_call", (run, place))
+        return self._decoded({run: found}, parts)[run]
+
+    def histories(self, runs: Sequence[int]) -> dict[int, list[Row]]:
+        """The histories of *runs* that exist.
+
+        Raises:
+            JournalDamaged: a payload that an event refers to is not there.
+        """
+        found: dict[int, list[tuple[Any, ...]]] = {}
+        for run, *row in self._ask("histories", (list(runs),)):
+            found.setdefault(run, []).append(tuple(row))
+        return self._decoded(found, True)
+
+    def results(self, runs: Sequence[int]) -> dict[int, Payload]:
+        """What those of *runs* that have completed returned."""
+        found = (
+            {run: [(seq, kind, body)] for run, seq, kind, body in self._ask("results", (list(runs),))} if runs else {}
+        )
+        ends = self._decoded(found, True)
+        return {run: rows[0].event.payload for run, rows in ends.items() if rows[0].event.payload is not None}
+
+    def text(self, digest: str) -> str:
+        """A JSON text that was kept beside the rows; empty: there is none."""
+        return str(dict(self._ask("texts", ([digest],))).get(digest, ""))
 
     def part(self, digest: str) -> bytes:
         """The data of one binary part.
@@ -317,31 +359,42 @@ class DuckDBJournal:
         assert self._reader is not None
         return self._reader
 
-    def _open(self, *, check: bool) -> None:
+    def _open(self, *, check: bool, known: bool = False) -> None:
+        """Open the file.
+
+        Args:
+            check: whether it is a journal, and up to date.
+            known: it is as we left it, so its header need not be looked at.
+        """
         import duckdb
 
-        if not migrate.check_header(self._path):
+        self._instance.see_it_given_back()
+        if not known and not migrate.check_header(self._path):
             migrate.create(self._path)
             check = True
         try:
-            self._connection = duckdb.connect(str(self._path), config=migrate.CONFIG)
-            self._opened = _which(self._path)
+            self._instance.attach()
+            self._opened = locking.which(self._path)
+            self._connection = self._instance.cursor()
             if check:
                 migrate.apply_migrations(self._connection, self._path)
-            self._reader = self._connection.cursor()
+            self._reader = self._instance.cursor()
             # each flush is planned like a query, and its plan has nothing to optimise: a tenth of a commit's time
             self._connection.execute("pragma disable_optimizer")
             self._appender = self._connection.appender("romancy.history_rows")
-        except duckdb.Error as error:
+        except BaseException as error:
             self._close()
-            raise migrate.explain(error, self._path, "opening") from error
-        except BaseException:
-            self._close()
+            told = migrate.explain(error, self._path, "opening") if isinstance(error, duckdb.Error) else None
+            if isinstance(told, migrate.HeldByDuckDB):
+                raise told from error
+            self._instance.end()  # whatever it met in there must not be met again in another file of that name
+            if told is not None:
+                raise told from error
             raise
 
     def _close(self) -> None:
-        """Close the connection, if there is one; what DuckDB says at this point is of no use to anybody."""
-        # the appenders first: one that lives keeps the database open behind a closed connection
+        """Close the file, if it is open."""
+        # the appenders first: one that lives keeps the file open behind a closed connection
         self._appender = self._apart = None
         connections = self._reader, self._connection
         self._reader = self._connection = None
@@ -349,6 +402,7 @@ class DuckDBJournal:
             if connection is not None:
                 with suppress(Exception):
                     connection.close()
+        self._instance.detach()
 
     def _drop(self) -> None:
         """After a failure: close, and remember nothing that may not be so."""
@@ -357,6 +411,7 @@ class DuckDBJournal:
                 with suppress(Exception):
                     appender.clear()  # or its destructor would try to write the rest
         self._close()
+        self._instance.end()
         self._heads.forget()
         self._stored.clear()
 
@@ -370,10 +425,12 @@ class DuckDBJournal:
             self._drop()
             raise migrate.explain(error, self._path, "reading") from error
 
-    def _to_store(self, batch: Sequence[Row]) -> list[tuple[str, str, int, str, bytes]]:
+    def _to_store(
+        self, batch: Sequence[Row], texts: Mapping[str, str] | None = None
+    ) -> list[tuple[str, str, int, str, bytes]]:
         """The rows for stored_payloads that *batch* needs: each content once, and nothing that is stored already."""
         new: dict[tuple[str, bool], rows.Stored] = {}
-        for item in rows.stored(batch):
+        for item in rows.stored(batch, texts):
             key = (item.digest, item.text)
             if key in self._stored:
                 self._stored.move_to_end(key)
@@ -399,6 +456,12 @@ class DuckDBJournal:
         if len(self._stored) > _REMEMBERED:
             self._stored.popitem(last=False)
 
+    def _decoded(self, found: Mapping[int, Sequence[tuple[Any, ...]]], parts: bool) -> dict[int, list[Row]]:
+        texts, binary = rows.references([body for each in found.values() for _, _, body in each], parts=parts)
+        long_texts = self._texts(texts) if texts else {}
+        data = self._parts(binary) if binary else {}
+        return {run: rows.decode(run, each, long_texts, data if parts else None) for run, each in found.items()}
+
     def _texts(self, digests: set[str]) -> dict[str, str]:
         found: dict[str, str] = dict(self._ask("texts", (sorted(digests),)))
         self._complete(digests, found)
@@ -415,33 +478,16 @@ class DuckDBJournal:
 
     def _look(self) -> tuple[Any, ...]:
         """What the file looks like from outside. ``stat`` does not open it (D1)."""
-        seen: list[Any] = []
-        for path in (self._path, Path(f"{self._path}.wal")):
-            try:
-                stat = path.stat()
-            except OSError:
-                seen.append(None)
-            else:
-                seen.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-        return tuple(seen)
+        return locking.look(self._path)
 
     def _abandon(self) -> None:
         """In a forked child: never touch the parent's database, not even by collecting it as garbage."""
         for thing in (self._appender, self._apart, self._reader, self._connection):
-            if thing is not None and sys.implementation.name == "cpython":
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))  # its destructor would write a checkpoint
+            keep_for_ever(thing)
         self._appender = self._apart = self._reader = self._connection = None
+        self._instance.abandon()
         self._heads.forget()
         self._left_at = None
-
-
-def _which(path: Path) -> tuple[int, int] | None:
-    """Which file has the name now."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
 
 
 def _after_fork() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from romancy_nb.core.events import Event
+from romancy_nb.payloads.payload import Payload
 
 __all__ = ["Batch", "Head", "Journal", "Letter", "Row", "Table"]
 
@@ -32,14 +33,16 @@ class Letter(NamedTuple):
     Attributes:
         id: a number that no other letter has.
         run: the run's key.
-        kind: ``"cancel"``.
+        kind: ``"cancel"``, ``"event"``, ``"message"``.
         facts: what goes with it; JSON values.
+        event: the row that is to be added to the run's history, where that is known already.
     """
 
     id: int
     run: int
     kind: str
     facts: dict[str, Any]
+    event: Event | None = None
 
 
 @dataclass(slots=True)
@@ -51,12 +54,16 @@ class Batch:
         rows: the events, in order.
         fences: run key -> the epoch under which this process owns it.
         taken: ids of letters that were taken up: they leave the inbox.
+        posted: letters to put into the inbox.
+        texts: digest -> JSON text to be kept beside the rows, once: the code of activities.
     """
 
     turn: int
     rows: list[Row] = field(default_factory=list)
     fences: dict[int, int] = field(default_factory=dict)
     taken: list[int] = field(default_factory=list)
+    posted: list[Letter] = field(default_factory=list)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,8 @@ class Head:
         updated: µs, time of the last event.
         last_seq: the highest seq in the run.
         notebook: path of the notebook, if one was known.
+        since: number of the run that began with the newest fresh history (``rn.recur``); 1 if there was none.
+        called: does its first row name another call's inputs, because the instance has recurred? Then ``digest`` is of those.
     """
 
     run: int
@@ -93,6 +102,8 @@ class Head:
     updated: int
     last_seq: int
     notebook: str | None = None
+    since: int = 1
+    called: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +157,8 @@ class Journal(Protocol):
     def heads(self, instances: Sequence[str]) -> dict[str, Head]:
         """The newest run of each of *instances* that exists."""
 
-    def runs(self, instance: str) -> list[Head]:
-        """All runs of *instance*, oldest first."""
+    def runs(self, instance: str, since: int = 1) -> list[Head]:
+        """The runs of *instance* from number *since* on, oldest first."""
 
     def unfinished(self) -> list[Head]:
         """The newest run of every instance whose newest run has not ended (running, waiting, paused, stuck)."""
@@ -155,8 +166,17 @@ class Journal(Protocol):
     def known(self) -> list[str]:
         """Ids of the instances that are in memory, oldest first. The one verb for any thread, held or not: it asks nothing."""
 
-    def load(self, run: int, *, parts: bool = True) -> list[Row]:
-        """The history of *run* in order. With *parts* false, binary parts come described, without their data."""
+    def load(self, run: int, *, parts: bool = True, place: str | None = None) -> list[Row]:
+        """The history of *run* in order. With *parts* false, binary parts come described, without their data.
+
+        With a *place*, only the rows of that call come, and those that say who took the run up.
+        """
+
+    def results(self, runs: Sequence[int]) -> dict[int, Payload]:
+        """What those of *runs* (keys) that have completed returned."""
+
+    def histories(self, runs: Sequence[int]) -> dict[int, list[Row]]:
+        """The histories of *runs* that exist, each in order: one question where ``load`` would ask many."""
 
     def session(self) -> Any:
         """A database connection of its own for one attempt of an activity (S1). Any thread may use it, one at a time."""
@@ -166,6 +186,9 @@ class Journal(Protocol):
 
     def outcomes(self, run: int) -> list[Event]:
         """What was settled in *run*, as outcome_recorded events."""
+
+    def text(self, digest: str) -> str:
+        """A JSON text that was kept beside the rows; empty: there is none with this digest."""
 
     def part(self, digest: str) -> bytes:
         """The data of one binary part."""
@@ -178,6 +201,21 @@ class Journal(Protocol):
 
     def letters(self) -> list[Letter]:
         """All that nobody has taken up yet, in the order in which they came."""
+
+    def arrived(self, runs: Sequence[int], event_id: str) -> bool:
+        """Has an event with this id arrived in one of *runs* (keys)?"""
+
+    def run_heads(self, runs: Sequence[int]) -> dict[int, Head]:
+        """The heads of those of *runs* (keys) that exist."""
+
+    def subscriptions(self) -> list[tuple[int, str, str]]:
+        """Run, channel and mode of every subscription there ever was, in the order in which they came."""
+
+    def last_wait(self, run: int, name: str) -> Event | None:
+        """The newest wait of *run* for events with this name, open or not."""
+
+    def asking(self, runs: Sequence[int]) -> list[tuple[int]]:
+        """Which of *runs* have ever asked a person anything."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
         """Answer one read-only statement over the public views; anything else is refused."""

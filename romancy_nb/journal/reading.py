@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy_nb.clock import from_us
 from romancy_nb.errors import JournalError
+from romancy_nb.journal.migrate import CATALOG
 from romancy_nb.journal.protocol import Table
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["answer"]
 _ZONED: Final = "TIMESTAMP WITH TIME ZONE"
 _REMEDY: Final = (
     "rn.sql is read-only: one SELECT (or FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, EXPLAIN) over "
-    "instances, runs, steps, attempts, compensations, events."
+    "instances, runs, steps, attempts, compensations, limits, events."
 )
 
 
@@ -37,7 +38,7 @@ def answer(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence
     try:
         text = _one_question(sql)
         with connection.cursor() as cursor:
-            cursor.execute("set search_path = 'romancy,main'")
+            cursor.execute(f"set search_path = '{CATALOG}.romancy,{CATALOG}.main'")
             cursor.execute("begin transaction read only")
             try:
                 return _fetch(cursor, text, list(parameters))

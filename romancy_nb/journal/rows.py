@@ -21,9 +21,22 @@ from typing import Any, Final
 
 from romancy_nb.core.events import Event
 from romancy_nb.journal.protocol import Row
-from romancy_nb.payloads.payload import Part, Payload, content_digest
+from romancy_nb.payloads.payload import FORGOTTEN, Part, Payload, content_digest
 
-__all__ = ["LONG_TEXT", "PLAIN", "TEXT", "ZLIB", "Stored", "decode", "encode", "pack", "references", "stored", "unpack"]
+__all__ = [
+    "LONG_TEXT",
+    "PLAIN",
+    "TEXT",
+    "ZLIB",
+    "Stored",
+    "codes",
+    "decode",
+    "encode",
+    "pack",
+    "references",
+    "stored",
+    "unpack",
+]
 
 LONG_TEXT: Final = 8 * 1024
 """A JSON text of more characters than this is kept apart, once."""
@@ -31,6 +44,7 @@ TEXT: Final = "text"
 PLAIN: Final = "plain"
 ZLIB: Final = "zlib"
 
+_FORGOTTEN: Final = f'\t{{"{FORGOTTEN}":'
 _FIELDS: Final = 9  # tabs in a body
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -82,8 +96,11 @@ def encode(row: Row, turn: int) -> tuple[int, int, str, str]:
     return row.run, row.seq, event.kind, body
 
 
-def stored(rows: Sequence[Row]) -> Iterator[Stored]:
-    """Yield what *rows* need kept apart; the same thing may come twice."""
+def stored(rows: Sequence[Row], texts: Mapping[str, str] | None = None) -> Iterator[Stored]:
+    """Yield what *rows* need kept apart, and *texts* by the digests that they are asked for; the same thing may come twice."""
+    for digest, text in (texts or {}).items():
+        data = text.encode()
+        yield Stored(digest, "code", data, len(data), True)
     for row in rows:
         payload = row.event.payload
         if payload is None:
@@ -123,6 +140,18 @@ def references(bodies: Sequence[str], *, parts: bool) -> tuple[set[str], set[str
         if parts and described:
             binary.update(p["digest"] for p in _loads(described))
     return texts, binary
+
+
+def codes(bodies: Sequence[str]) -> set[tuple[str, str]]:
+    """Return name and fingerprint of what *bodies* call, unless they are forgotten: code is kept under a digest of these."""
+    found = set()
+    for body in bodies:
+        if _FORGOTTEN in body:
+            continue
+        _, _, _, name, _, code, _ = body.split("\t", 6)
+        if code:
+            found.add((name, code))
+    return found
 
 
 def decode(

@@ -41,11 +41,22 @@ select run
 from romancy.history_rows
 where kind like 'run\_%' escape '\'
 group by run
-having arg_max(kind, seq) not in ('run_completed', 'run_failed', 'run_cancelled', 'run_compensated', 'run_compensation_failed');
+having arg_max(kind, seq) not in ('run_completed', 'run_failed', 'run_cancelled', 'run_compensated', 'run_compensation_failed', 'run_recurred');
 
 -- name: history
 -- The events of one run, in order.
 select seq, kind, body from romancy.history_rows where run = ? order by seq;
+
+-- name: of_call
+-- Those of one call, and those that say who took the run up.
+select seq, kind, body
+from romancy.history_rows
+where run = ? and (split_part(body, e'\t', 3) = ? or kind in ('run_started', 'run_resumed', 'run_compensating'))
+order by seq;
+
+-- name: histories
+-- The same of a list of runs.
+select run, seq, kind, body from romancy.history_rows where run in (select unnest(?::bigint[])) order by run, seq;
 
 -- name: outcomes
 -- What activities of one run came to that wrote through a session.
@@ -54,6 +65,40 @@ select body from romancy.outcomes where run = ?;
 -- name: inbox
 -- What others ask of runs and nobody has taken up yet.
 select id, run, kind, facts from romancy.inbox order by rowid;
+
+-- name: arrived
+-- One row when an event with this id has arrived in one of these runs.
+select 1
+from romancy.history_rows
+where kind = 'event_arrived' and run in (select unnest(?::bigint[])) and split_part(body, e'\t', 5) = ?
+limit 1;
+
+-- name: subscriptions
+-- Run, channel and mode of every subscription, in the order in which they came.
+select run, split_part(body, e'\t', 4), nullif(split_part(body, e'\t', 8), '')::json ->> '$.mode'
+from romancy.history_rows
+where kind = 'subscribed'
+order by rowid;
+
+-- name: last_wait
+-- The newest wait of a run for events with this name.
+select body
+from romancy.history_rows
+where kind = 'wait_started' and run = ? and split_part(body, e'\t', 4) = ?
+order by seq desc
+limit 1;
+
+-- name: asking
+-- Which of these runs have asked people anything.
+select distinct run
+from romancy.history_rows
+where kind = 'wait_started' and run in (select unnest(?::bigint[])) and contains(split_part(body, e'\t', 8), '"what":"ask"');
+
+-- name: results
+-- The rows with which these runs completed.
+select run, seq, kind, body
+from romancy.history_rows
+where kind = 'run_completed' and run in (select unnest(?::bigint[]));
 
 -- name: turn
 -- One row when a turn with this number got in.
