@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from romancy_nb.errors import CannotRestore, NotJournalable
 from romancy_nb.payloads.canonical import digest as _digest
-from romancy_nb.payloads.payload import Payload, is_forgotten
+from romancy_nb.payloads.payload import Payload, is_forgotten, members
 from romancy_nb.payloads.plans import ANYTHING, plan_for
 from romancy_nb.payloads.registry import Codec, PickleCodec, register_class, register_codec
 from romancy_nb.payloads.text import NotText, deep_recursion, dumps, is_plain, loads
@@ -154,13 +154,10 @@ def _fields_only(document: Any) -> Any:
     if type(document) is not dict:
         return document
     fields = {}
-    for key, item in document.items():
-        if key == "$extra":
-            fields.update(_fields_only(item))
-        elif key[:1] != "$":
-            fields[key] = _fields_only(item)
-        elif key not in ("$unset", "$absent", "$private"):
+    for key, item in members(document):
+        if key[:1] == "$":
             raise Lost("it holds values of other types than its annotation says")
+        fields[key] = _fields_only(item)
     return fields
 
 

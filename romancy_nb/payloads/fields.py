@@ -6,7 +6,7 @@ Each value is encoded by its own annotation; the binary parts of all of them are
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from romancy_nb.errors import CannotRestore
@@ -14,7 +14,7 @@ from romancy_nb.payloads.codec import ANY, decode, encode
 from romancy_nb.payloads.payload import Part, Payload, is_forgotten
 from romancy_nb.payloads.text import NotText, dumps, loads
 
-__all__ = ["decode_fields", "encode_fields", "pick_fields"]
+__all__ = ["decode_fields", "encode_fields", "join_payloads", "pick_fields", "split_payload"]
 
 _PART: Final = "$part"
 _REDACTED: Final = "$redacted"
@@ -106,10 +106,69 @@ def pick_fields(payload: Payload, names: Iterable[str], more: Mapping[str, Paylo
     for name, extra in more.items():
         picked[name] = _renumbered(loads(extra.text), len(parts)) if extra.parts else loads(extra.text)
         parts.extend(extra.parts)
+    return Payload(_text(picked), tuple(parts))
+
+
+def join_payloads(payloads: Sequence[Payload]) -> Payload:
+    """Return one payload, a JSON array, of several, without decoding anything.
+
+    >>> join_payloads([Payload('{"n":1}'), Payload('{"n":2}')]).text
+    '[{"n":1},{"n":2}]'
+    """
+    texts: list[str] = []
+    parts: list[Part] = []
+    for each in payloads:
+        text = each.text
+        if parts and each.parts:
+            text = _text(_renumbered(loads(text), len(parts)))
+        parts.extend(each.parts)
+        texts.append(text)
+    return Payload(f"[{','.join(texts)}]", tuple(parts))
+
+
+def split_payload(payload: Payload) -> list[Payload]:
+    """Return the payloads that ``join_payloads`` was given.
+
+    Raises:
+        CannotRestore: it was forgotten, or is no JSON array.
+
+    >>> [each.text for each in split_payload(Payload('[{"n":1},{"n":2}]'))]
+    ['{"n":1}', '{"n":2}']
+    """
+    if is_forgotten(payload.text):
+        raise CannotRestore("The journaled rows were forgotten on request (rn.forget).")
+    documents = loads(payload.text)
+    if type(documents) is not list:
+        raise CannotRestore(f"The journaled rows are no JSON array: {payload.text[:60]}")
+    if not payload.parts:
+        return [Payload(_text(each)) for each in documents]
+    found = []
+    for each in documents:
+        first, last = _span(each)
+        found.append(Payload(_text(_renumbered(each, -first)), payload.parts[first:last]))
+    return found
+
+
+def _span(document: Any) -> tuple[int, int]:
+    """From which to behind which part a document refers to; its parts stand side by side."""
+    numbers: list[int] = []
+    left = [document]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            if type(each.get(_PART)) is int:
+                numbers.append(each[_PART])
+            left.extend(each.values())
+        elif isinstance(each, list):
+            left.extend(each)
+    return (min(numbers), max(numbers) + 1) if numbers else (0, 0)
+
+
+def _text(document: Any) -> str:
     try:
-        return Payload(dumps(picked), tuple(parts))
+        return dumps(document)
     except NotText:  # half surrogate pairs, which stay escaped
-        return Payload(_again(picked), tuple(parts))
+        return _again(document)
 
 
 def _renumbered(document: Any, first: int) -> Any:

@@ -8,14 +8,30 @@ large binary values are stored once, by digest. This file knows only the shape; 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-__all__ = ["FORGOTTEN", "NULL", "Part", "Payload", "content_digest", "document", "is_forgotten"]
+__all__ = [
+    "FORGOTTEN",
+    "NOTES",
+    "NULL",
+    "Part",
+    "Payload",
+    "code_digest",
+    "content_digest",
+    "document",
+    "is_forgotten",
+    "members",
+    "plain",
+]
 
 FORGOTTEN: Final = "$forgotten"
 """``{"$forgotten": "<digest>"}`` stands where a payload was that somebody had removed (D5)."""
+
+NOTES: Final = frozenset({"$unset", "$absent", "$private", "$extra"})
+"""What the journal notes of a model besides its fields, to make it again exactly."""
 
 _readable = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -37,9 +53,37 @@ def content_digest(data: bytes) -> str:
     return blake2b(data, digest_size=16).hexdigest()
 
 
+def code_digest(name: str, code: str) -> str:
+    """Return the digest under which a journal keeps the code of the activity *name* that has the fingerprint *code*."""
+    return content_digest(f"code\0{name}\0{code}".encode())
+
+
 def is_forgotten(text: str) -> bool:
     """Return whether *text* stands for a payload that was removed."""
     return text.startswith('{"$forgotten":')
+
+
+def members(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of a dict, or of a model's fields without what the journal notes of them."""
+    for key, item in document.items():
+        if key == "$extra" and isinstance(item, dict):
+            yield from item.items()
+        elif key not in NOTES:
+            yield key, item
+
+
+def plain(document: Any) -> Any:
+    """Return a parsed document without the journal's notes on models: as a person would have written it.
+
+    Example:
+        >>> plain({"approved": True, "$unset": ["note"]})
+        {'approved': True}
+    """
+    if isinstance(document, list):
+        return [plain(item) for item in document]
+    if isinstance(document, dict):
+        return {key: plain(item) for key, item in members(document)}
+    return document
 
 
 @dataclass(frozen=True, slots=True)
