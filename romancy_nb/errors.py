@@ -11,6 +11,7 @@
     +-- CannotRestore                 a journaled value that no longer fits what is defined here
     +-- InstanceNotFound              no instance with that id in this journal
     +-- InputsDiffer                  one instance id, two different inputs
+    +-- ChildCycle                    a workflow would be its own child, or stands too deep below another (R13)
     +-- RunProblem                    a run that cannot give a result now
     |   +-- RunPaused                 it stopped on purpose and resumes on request
     |   +-- RunStuck                  its code no longer fits its history
@@ -18,6 +19,10 @@
     |   |   +-- RunTimedOut           it took longer than its ``timeout=`` (also a TimeoutError)
     |   +-- CompensationFailed        a compensation gave up: a person decides
     |   +-- RunHeldElsewhere          another live process owns it
+    |   +-- InstanceEnded             it has ended, so it awaits nothing any more
+    +-- RowsFailed                    rows of a map failed; the same call tries them again
+    +-- EventRefused                  an event does not fit what awaits it
+    |   +-- AlreadyAnswered           the question has an answer
     +-- HistoryMismatch               what parted code and history, with the diff (C6)
     +-- ActivityError                 an activity's error whose own class cannot be rebuilt here (E2, E3)
     +-- TerminalError                 raise it in an activity: never retried
@@ -32,6 +37,8 @@
 
     RunInterrupted (KeyboardInterrupt)   Stop: the run is paused durably
     AwaitInterrupted (asyncio.CancelledError)   the same for a cell that awaits
+    RunRecurs (BaseException)            the code goes on in a new run (``rn.recur``)
+    Waiting (BaseException)              the notice with which a cell ends while its run waits for something outside (N5)
     RunPutDown (BaseException)           tells code of an execution that was put down to let go (X3)
 
 ``RunPutDown`` is a ``BaseException`` because user code that says ``except Exception`` around a wait must not swallow it:
@@ -45,17 +52,22 @@ from __future__ import annotations
 import asyncio
 import linecache
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
     "ActivityError",
+    "AlreadyAnswered",
     "AttemptTimeout",
     "AwaitInterrupted",
     "CannotRestore",
+    "ChildCycle",
     "CompensationFailed",
     "DefinitionError",
+    "EventRefused",
     "HistoryMismatch",
     "InputsDiffer",
+    "InstanceEnded",
     "InstanceNotFound",
     "JournalBusy",
     "JournalDamaged",
@@ -65,17 +77,20 @@ __all__ = [
     "NotAJournal",
     "NotJournalable",
     "RomancyError",
+    "RowsFailed",
     "RunCancelled",
     "RunHeldElsewhere",
     "RunInterrupted",
     "RunPaused",
     "RunProblem",
     "RunPutDown",
+    "RunRecurs",
     "RunStuck",
     "RunTimedOut",
     "SessionError",
     "TerminalError",
     "UnawaitedCall",
+    "Waiting",
     "WrongArguments",
     "WrongPlace",
 ]
@@ -169,6 +184,34 @@ class RunHeldElsewhere(RunProblem):
     """Another live process owns the run."""
 
 
+class InstanceEnded(RunProblem):
+    """The instance has ended, or is being undone: it awaits nothing any more."""
+
+
+class ChildCycle(RomancyError):
+    """A workflow would be a child of itself with the same inputs, or stands too deep below another."""
+
+
+class RowsFailed(RomancyError):
+    """Rows of ``rn.map`` failed. The batch that the call returns lists them; the same call tries them again, alone."""
+
+
+class EventRefused(RomancyError, ValueError):
+    """An event does not fit what the instance awaits.
+
+    Attributes:
+        problems: (path of the field, what is wrong with it), where that is known.
+    """
+
+    def __init__(self, message: str, problems: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class AlreadyAnswered(EventRefused):
+    """The question has an answer; the first one counts."""
+
+
 class HistoryMismatch(RomancyError):
     """What the code asks for is not what its history holds (C6).
 
@@ -250,6 +293,40 @@ class AwaitInterrupted(asyncio.CancelledError):
 
     def _render_traceback_(self) -> list[str]:
         return paragraph(self)
+
+
+class Waiting(BaseException):
+    """The run waits for something outside, so the cell ends here, and "Run All" with it. Nothing is lost (N5).
+
+    The run goes on in the background when what it waits for has come; the same cell, run again, picks it up. A BaseException, so
+    that code which handles errors of the work itself does not take it for one.
+
+    Attributes:
+        instance_id (str): of the instance.
+        questions: what it asks a person, if it does.
+    """
+
+    def __init__(self, message: str = "", instance_id: str = "", questions: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.instance_id = instance_id
+        self.questions = tuple(questions)
+
+    def _render_traceback_(self) -> list[str]:
+        return paragraph(self)
+
+
+class RunRecurs(BaseException):
+    """The code goes on in a new run with a fresh history (``rn.recur``): this one ends here.
+
+    It is a BaseException so that ``except Exception`` lets it pass. Code that swallows it gets it again at its next call.
+    """
+
+    def __init__(self, request: Any, code: str, reads: dict[str, str], compensations: str) -> None:
+        super().__init__("the workflow goes on in a new run")
+        self.request = request
+        self.code = code
+        self.reads = reads
+        self.compensations = compensations
 
 
 class RunPutDown(BaseException):

@@ -19,6 +19,8 @@ _S: Final = 1_000_000
 _MIN: Final = 60 * _S
 _HOUR: Final = 60 * _MIN
 _DAY: Final = 24 * _HOUR
+_FIRST: Final = -62_135_510_400 * _S  # 2 January of the year 1 and 30 December 9999: days that every zone can write
+_LAST: Final = 253_402_128_000 * _S
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _JOINERS: Final = "\u200d\ufe0f"  # what makes several emoji one
 _PLAIN: Final = re.compile(r"[ -~]*")
@@ -73,8 +75,10 @@ def age(us: int) -> str:
 def moment(us: int, now: int) -> str:
     """Return the point in time *us* in this machine's local time, as short as *now* allows.
 
-    Today it is ``17:02``, this year ``21 Nov 17:02``, else ``21 Nov 2025 17:02``.
+    Today it is ``17:02``, this year ``21 Nov 17:02``, else ``21 Nov 2025 17:02``; "after the year 9999" where no calendar goes.
     """
+    if not _FIRST <= us <= _LAST:
+        return _off_the_calendar(us)
     local, present = _local(us), _local(now)
     clock = f"{local:%H:%M}"
     if local.date() == present.date():
@@ -89,7 +93,13 @@ def _local(us: int) -> datetime:
 
 def utc(us: int) -> str:
     """Return the point in time *us* as it stands in saved files: ``2026-11-21 17:02 UTC``."""
+    if not _FIRST <= us <= _LAST:
+        return _off_the_calendar(us)
     return f"{datetime.fromtimestamp(us / _S, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _off_the_calendar(us: int) -> str:
+    return "after the year 9999" if us > 0 else "before the year 1"
 
 
 def count(number: int, one: str, many: str = "") -> str:

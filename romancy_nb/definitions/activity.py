@@ -8,7 +8,8 @@ import inspect
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from romancy_nb.core.commands import ActivityCommand, Outcome
@@ -16,15 +17,16 @@ from romancy_nb.core.context import Ambient, ambient
 from romancy_nb.definitions import helptext, registry
 from romancy_nb.definitions.ambient import ACTIVITY, ActivityFacts, CellPort, Context, TakesContext, cell_port
 from romancy_nb.definitions.fingerprint import fingerprint
+from romancy_nb.definitions.limits import Limit, facts_of
 from romancy_nb.definitions.options import ActivityOptions, RetryPolicy
 from romancy_nb.definitions.pending import NotAwaited
-from romancy_nb.definitions.signature import Signature
+from romancy_nb.definitions.signature import Inputs, Signature
 from romancy_nb.definitions.undo import Undo
 from romancy_nb.errors import DefinitionError
 from romancy_nb.payloads.failures import decode_failure
 from romancy_nb.payloads.payload import NULL
 
-__all__ = ["Activity", "Bound", "Compensation", "activity", "as_activity", "as_compensation"]
+__all__ = ["Activity", "Bound", "Compensation", "activity", "as_activity", "as_compensation", "reported_error"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,6 +56,7 @@ class Activity(Generic[P, R_co]):
         function: the plain function.
         options: retry policy, timeout and the rest.
         undo: how its compensation is bound to it; None: it has none.
+        limits: says which limits its calls wait for; None: none.
     """
 
     kind: Literal["activity", "compensation"] = "activity"
@@ -67,6 +70,7 @@ class Activity(Generic[P, R_co]):
         doubtful = options.compensate_if == "started" or options.on_doubt == "compensate"
         when: Literal["completed", "started"] = "started" if doubtful else "completed"
         self.undo = None if given is None else Undo(self.signature, as_compensation(given), when)
+        self.limits = None if options.limit is None else partial(facts_of, self.name, options.limit)
         self.__name__ = getattr(function, "__name__", self.name)
         self.__qualname__ = getattr(function, "__qualname__", self.name)
         self.__doc__ = function.__doc__
@@ -142,7 +146,10 @@ class Activity(Generic[P, R_co]):
     def _command(self, code: Callable[[], str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActivityCommand:
         signature = self.signature
         arguments = signature.validate(signature.bind(args, kwargs))
-        inputs = signature.encode_inputs(arguments)
+        return self.command(code, arguments, signature.encode_inputs(arguments))
+
+    def command(self, code: Callable[[], str], arguments: dict[str, Any], inputs: Inputs) -> ActivityCommand:
+        """Return the wish to have it executed, for arguments that were validated and encoded."""
         options = self.options
         return ActivityCommand(
             self.name,
@@ -156,6 +163,7 @@ class Activity(Generic[P, R_co]):
             contextvars.copy_context(),
             self.undo.facts(arguments) if self.undo is not None else None,
             options.pivot,
+            limits=self.limits,
         )
 
     def _in_def(self, found: Ambient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -187,12 +195,11 @@ class Activity(Generic[P, R_co]):
         __tracebackhide__ = True
         if outcome.ok:
             return self.signature.decode_result(outcome.payload)
-        error = decode_failure(outcome.payload) if outcome.payload is not NULL or outcome.live is None else outcome.live
-        if outcome.live is not None:
-            BaseException.with_traceback(error, outcome.live.__traceback__)  # also where attributes cannot be set
-        if found is not None:
-            found.reported.append(error)
-        raise error
+        raise self.error_of(found, outcome)
+
+    def error_of(self, found: Ambient | None, outcome: Outcome) -> BaseException:
+        """Return the error of a call that failed, as the code that made the call gets it (E1, E4)."""
+        return reported_error(found, outcome)
 
     def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         __tracebackhide__ = True
@@ -242,6 +249,16 @@ class Activity(Generic[P, R_co]):
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}{inspect.signature(self.function)}>"
+
+
+def reported_error(found: Ambient | None, outcome: Outcome) -> BaseException:
+    """Return the error that a call came to, as the journal has it (E1); the run knows it for one that was reported (E4)."""
+    error = decode_failure(outcome.payload) if outcome.payload is not NULL or outcome.live is None else outcome.live
+    if outcome.live is not None:
+        BaseException.with_traceback(error, outcome.live.__traceback__)  # also where attributes cannot be set
+    if found is not None:
+        found.reported.append(error)
+    return error
 
 
 class Compensation(Activity[P, R_co]):
@@ -327,6 +344,7 @@ def activity(
     on_doubt: Literal["ask", "fail", "compensate"] | None = None,
     reuse: Literal["inputs", "prefix", "never"] = "inputs",
     executor: Any = None,
+    limit: Limit | str | Sequence[Limit | str] | None = None,
 ) -> ActivityDecorator: ...
 def activity(function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Make a function an activity: its result is journaled, executed at least once and recorded exactly once.
@@ -344,6 +362,7 @@ def activity(function: Any = None, /, *, name: str | None = None, **options: Any
         reuse: "inputs": a new run may use the recorded result when code and inputs are the same; "prefix": only while
             nothing before it was executed anew; "never".
         executor: a ``concurrent.futures.Executor`` for a ``def`` function, or "main": the waiting cell's own thread.
+        limit: ``rn.limit(...)``, the name of one, or several: workflows' calls wait for their turn in it (A8).
 
     Returns:
         An ``Activity``, called like the function.

@@ -7,7 +7,7 @@ through which definitions start workflows without knowing the engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
@@ -18,8 +18,11 @@ from romancy_nb.errors import WrongPlace
 
 if TYPE_CHECKING:
     from romancy_nb.core.commands import ActivityCommand, Outcome
+    from romancy_nb.definitions.channels import Published
+    from romancy_nb.definitions.sending import Receipt
     from romancy_nb.definitions.signature import Inputs
     from romancy_nb.definitions.workflow import Workflow
+    from romancy_nb.payloads.payload import Payload
 
 __all__ = [
     "ACTIVITY",
@@ -259,6 +262,19 @@ class Handle(Protocol[T_co]):
     def compensate(self, step: int | str | None = None, action: str = "retry", note: str = "") -> Handle[T_co]: ...
     def resolve(self, step: int | str | None, outcome: str, result: object = None, note: str = "") -> Handle[T_co]: ...
     def resume(self, *, strict: bool = False) -> Handle[T_co]: ...
+    def fork(
+        self,
+        at: int | str | None = None,
+        edits: Mapping[int | str, Any] | None = None,
+        *,
+        instance_id: str | None = None,
+    ) -> Handle[T_co]: ...
+    @property
+    def forked_from(self) -> tuple[str, int, int] | None: ...
+    def diff(self, other: Any = None) -> Any: ...
+    def send(self, event: str, payload: object = None, *, event_id: str | None = None) -> Receipt: ...
+    def answer(self, value: object, question: str | None = None) -> Receipt: ...
+    def questions(self) -> list[Any]: ...
     def check(self, code: Any = None, *, seconds: float = 10.0) -> Any: ...
 
 
@@ -275,6 +291,33 @@ class Launcher(Protocol):
 
     def run_async(self, request: Request) -> Coroutine[Any, Any, Any]:
         """The same for ``await``."""
+        ...
+
+    def send(
+        self, instance_id: str, event: str, payload: object, event_id: str | None, via: str, by: str | None
+    ) -> Receipt:
+        """Send an event to an instance."""
+        ...
+
+    def schedule(self, request: Request) -> Handle[Any]:
+        """Start (or find) a schedule, and end one of the same name that has other times."""
+        ...
+
+    def run_steps(self, request: Request) -> tuple[str, list[tuple[Outcome, str]]]:
+        """Run the workflow of a map here; return its instance and, in the order of its calls, outcome and place of each."""
+        ...
+
+    def run_instances(
+        self, requests: Sequence[Request], concurrency: int, *, total: int, failed: int
+    ) -> list[tuple[str, Any, BaseException | None]]:
+        """Run all of them, so many at a time, and wait; return id, result and error of each.
+
+        *total* and *failed* are for the progress that is shown: how many rows there are, and how many never get here.
+        """
+        ...
+
+    def publish(self, channel: str, payload: Payload) -> Published:
+        """Publish a message on a channel."""
         ...
 
 

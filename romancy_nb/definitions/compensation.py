@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from romancy_nb.definitions.activity import Compensation, as_compensation
 from romancy_nb.definitions.ambient import TakesContext
+from romancy_nb.definitions.limits import Limit
 from romancy_nb.definitions.options import ActivityOptions, RetryPolicy
 
 __all__ = ["compensation"]
@@ -35,6 +36,7 @@ def compensation(
     retry: RetryPolicy | int | None = None,
     timeout: float | None = None,
     executor: Any = None,
+    limit: Limit | str | Sequence[Limit | str] | None = None,
 ) -> CompensationDecorator: ...
 def compensation(function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Make a function a compensation: it undoes a completed activity when its workflow fails or is cancelled.
@@ -46,7 +48,7 @@ def compensation(function: Any = None, /, *, name: str | None = None, **options:
         name: what it is called in the journal; the function's name unless given.
         retry: a ``RetryPolicy``, or how many attempts at most. When they are used up, the undo waits for a person.
         timeout: seconds that one attempt may take.
-        executor: as for activities.
+        executor, limit: as for activities.
 
     Returns:
         A ``Compensation``, called like the function.

@@ -16,6 +16,8 @@ from typing import Any, TypeVar, overload
 
 from romancy_nb.core.commands import Outcome
 from romancy_nb.core.context import ambient
+from romancy_nb.core.tasks import LAST
+from romancy_nb.definitions.seconds import Seconds, checked_seconds
 from romancy_nb.errors import WrongArguments, WrongPlace
 from romancy_nb.payloads.codec import decode, encode
 from romancy_nb.payloads.failures import decode_failure, encode_failure
@@ -74,16 +76,25 @@ def side_effect(function: Callable[[], T]) -> T:
     return value
 
 
-def sleep(seconds: float) -> Any:
-    """Sleep durably: a crash or restart does not start the time anew. Blocks in ``def`` code, is awaited in ``async def``."""
+def sleep(seconds: Seconds) -> Any:
+    """Sleep durably: a crash or restart does not start the time anew. Blocks in ``def`` code, is awaited in ``async def``.
+
+    Args:
+        seconds: or a timedelta.
+
+    Raises:
+        WrongArguments: it is no span of time, or ends after the year 9999.
+    """
     found = ambient()
+    if found is not None:
+        found.check()
+    seconds = checked_seconds(seconds, now().timestamp(), "rn.sleep")
     if found is None:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return time.sleep(seconds)
+            return time.sleep(max(0.0, seconds))
         return asyncio.sleep(seconds)
-    found.check()
     if not found.is_sync():
         return asyncio.sleep(seconds)
     return found.sleep(seconds)
@@ -96,7 +107,7 @@ def sleep_until(when: datetime) -> Any:
         when: with a time zone: another kernel, in another place, must wake up at the same moment.
 
     Raises:
-        WrongArguments: it is no datetime, or has no time zone.
+        WrongArguments: it is no datetime, has no time zone, or lies after the year 9999.
 
     Example:
         >>> rn.sleep_until(datetime(2027, 1, 1, 9, tzinfo=ZoneInfo("Europe/Vienna")))  # doctest: +SKIP
@@ -108,6 +119,8 @@ def sleep_until(when: datetime) -> Any:
             f"rn.sleep_until takes a datetime with a time zone; {when.isoformat()} has none. Write for instance "
             f'{when.isoformat()} with tzinfo=ZoneInfo("Europe/Vienna"), or datetime.now(UTC) + timedelta(hours=1).'
         )
+    if when.timestamp() > LAST:
+        raise WrongArguments(f"rn.sleep_until({when.isoformat()}): it takes a time before the year 9999 is over.")
     return sleep(max(0.0, (when - now()).total_seconds()))
 
 

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from romancy_nb.definitions import limits
 from romancy_nb.definitions.options import ActivityOptions, WorkflowOptions
 
 __all__ = ["of_activity", "of_workflow"]
@@ -19,7 +20,9 @@ def of_activity(name: str, function: Callable[..., Any], options: ActivityOption
     """Return the help of an activity."""
     retry = options.retry
     attempts = "no limit of attempts" if retry.max_attempts is None else f"{retry.max_attempts} attempts at most"
-    lines = [attempts if retry.max_attempts != 1 else "no retry", *_chosen(options, {"retry"})]
+    lines = [attempts if retry.max_attempts != 1 else "no retry", *_chosen(options, {"retry", "limit"})]
+    for each in options.limit or ():
+        lines.append(f"waits for limit {limits.find(each) or f'{each}, which is not defined'}")
     call = _call(function)
     wait = "await " if is_async else ""
     return _text(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, ClassVar, Literal, Self, TypeGuard
 
+from romancy_nb.definitions import limits
 from romancy_nb.errors import CannotRestore, DefinitionError, NotJournalable, TerminalError
 
 __all__ = ["NO_RETRY", "ActivityOptions", "RetryPolicy", "WorkflowOptions"]
@@ -176,6 +177,7 @@ class ActivityOptions(_Options):
         pivot: what completed before this activity did is no longer undone.
         compensation: the function that undoes it.
         compensate_if: "completed", or "started": undo it also when its outcome is unknown.
+        limit: names of the limits that its calls wait for (A8); given as one or several of ``rn.limit(...)`` or names.
 
     Raises:
         DefinitionError: an option is wrong.
@@ -192,6 +194,7 @@ class ActivityOptions(_Options):
     pivot: bool = False
     compensation: Any = None
     compensate_if: Literal["completed", "started"] = "completed"
+    limit: Any = None
 
     def __post_init__(self) -> None:
         retry: Any = self.retry
@@ -210,6 +213,13 @@ class ActivityOptions(_Options):
         self.check_choice("compensate_if", "completed", "started")
         if not isinstance(self.pivot, bool):
             raise self.refuse("pivot", "True or False")
+        if self.limit is not None:
+            names = limits.names_of(self.limit)
+            if names is None:
+                raise self.refuse(
+                    "limit", 'rn.limit("openai", concurrency=4), the name of a limit, or a tuple of these'
+                )
+            self.set("limit", names)
         if (
             self.executor is not None
             and self.executor != "main"

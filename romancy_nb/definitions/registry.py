@@ -11,12 +11,26 @@ from typing import Any, Final, Literal
 
 from romancy_nb.errors import DefinitionError
 
-__all__ = ["Kind", "answers_to", "defined_in", "find", "listeners", "name_of", "names", "register", "take_redefined"]
+__all__ = [
+    "Kind",
+    "answers_to",
+    "defined_in",
+    "find",
+    "listeners",
+    "makers",
+    "name_of",
+    "names",
+    "register",
+    "take_redefined",
+]
 
 Kind = Literal["activity", "workflow", "compensation"]
 
 listeners: list[Callable[[Kind, str, Any], object]] = []
 """Who is told of each definition, as soon as it is made."""
+
+makers: list[Callable[[str], Any | None]] = []
+"""Make a workflow that nobody wrote of its name: that of a map, where its activity is defined."""
 
 _defined: dict[tuple[str, str], dict[str, Any]] = {}
 """(kind, name) -> module -> definition; the latest is the last."""
@@ -36,10 +50,11 @@ def register(kind: Kind, name: str, definition: Any) -> None:
         tell(kind, name, definition)
 
 
-def take_redefined() -> list[str]:
-    """Return the names of workflows that were defined again since this was last asked."""
-    found = list(_redefined)
-    _redefined.clear()
+def take_redefined(name: str | None = None) -> list[str]:
+    """Return the names of workflows that were defined again since this was last asked; with *name*, forget it of that one."""
+    found = list(_redefined) if name is None else [name]
+    for each in found:
+        _redefined.pop(each, None)
     return found
 
 
@@ -48,6 +63,8 @@ def find(kind: Kind, name: str, module: str = "") -> Any | None:
     found = _defined.get((kind, name))
     if found and module in found:
         return found[module]
+    if not found and kind == "workflow":
+        return next((made for make in makers if (made := make(name)) is not None), None)
     return next(reversed(found.values())) if found else None
 
 

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 from romancy_nb.core.calls import OPEN_SAGAS, ArmedUndo, CallFuture
 from romancy_nb.core.commands import ActivityCommand, Outcome
 from romancy_nb.core.context import Ambient, ambient
-from romancy_nb.core.replay import says_nothing
+from romancy_nb.core.pool import says_nothing
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.activity import Compensation, as_compensation
 from romancy_nb.definitions.ambient import ACTIVITY
@@ -232,6 +232,7 @@ def _command(found: Ambient, done: Done) -> ActivityCommand:
 def _as_command(
     found: Ambient, target: Compensation[..., Any], inputs: Payload, extra: Any, place: str
 ) -> ActivityCommand:
+    limits = target.limits
     return ActivityCommand(
         target.name,
         f"undo {place}",
@@ -242,6 +243,7 @@ def _as_command(
         extra=extra,
         context=contextvars.copy_context(),
         undoes=place,
+        limits=None if limits is None else lambda strict: limits(False),  # an undo does not fail for want of a limit
     )
 
 

@@ -13,6 +13,7 @@ import linecache
 import os
 import sys
 import sysconfig
+import textwrap
 import threading
 import tokenize
 from functools import lru_cache
@@ -22,7 +23,7 @@ from typing import Any
 
 from romancy_nb.definitions.syntax import Definition
 
-__all__ = ["definition_of", "is_users_class", "is_users_file"]
+__all__ = ["definition_of", "is_users_class", "is_users_file", "text_of"]
 
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
@@ -147,18 +148,36 @@ def definition_of(code: CodeType, namespace: dict[str, Any]) -> Definition | Non
         code: of a function or lambda.
         namespace: the function's globals, which tell ``linecache`` of a loader.
     """
+    found = _find(code, namespace)
+    return found[1] if found is not None else None
+
+
+def text_of(code: CodeType, namespace: dict[str, Any]) -> str:
+    """Return the source of the function that *code* belongs to, as it was written; empty where it cannot be had."""
+    found = _find(code, namespace)
+    if found is None:
+        return ""
+    text, node = found
+    if isinstance(node, ast.Lambda):
+        return ast.get_source_segment(text.text, node) or ""
+    first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+    return textwrap.dedent("\n".join(text.text.split("\n")[first - 1 : node.end_lineno]))
+
+
+def _find(code: CodeType, namespace: dict[str, Any]) -> tuple[_Text, Definition] | None:
     filename = code.co_filename
     on_disk = os.path.isfile(filename)  # noqa: PTH113  # the name of a cell is no path
     texts = _read(filename, namespace, on_disk)
     if not on_disk and len(texts) == 1:
-        return texts[0].find(code)
-    found: Definition | None = None
+        node = texts[0].find(code)
+        return (texts[0], node) if node is not None else None
+    found: tuple[_Text, Definition] | None = None
     for text in texts:
         node = text.find(code)
         if node is not None:
             if text.compiles_to(code) or _compiles_alone(node, code):
-                return node
-            found = node
+                return text, node
+            found = text, node
     rewritten = any(name.startswith("@py") for name in (*code.co_names, *code.co_varnames))  # pytest's assert
     return found if rewritten or not on_disk else None
 

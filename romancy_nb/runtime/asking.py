@@ -30,9 +30,9 @@ class Guard:
     def __call__(self, *args: Any, **kwargs: Any) -> str:
         if ambient() is not None and not _debugger_asks():
             raise WrongPlace(
-                f"{self._name}() in workflow code would ask again on every replay. Ask in a cell before, and give the answer to "
-                f'the workflow as an argument; or call {self._name}() in an activity with executor="main", whose answer is '
-                "recorded. (rn.ask, which waits for days if need be, is not part of this version.)"
+                f"{self._name}() in workflow code would ask again on every replay. rn.ask(question) asks once, and waits for days "
+                f"if need be; or ask in a cell before, and give the answer to the workflow as an argument; or call {self._name}() "
+                'in an activity with executor="main", whose answer is recorded.'
             )
         return self.ask(*args, **kwargs)
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import blake2b
 
 from romancy_nb.clock import monotonic, now_us
 from romancy_nb.core import events as ev
-from romancy_nb.core.commands import Delivery, OpenCall
+from romancy_nb.core.commands import ActivityCommand, Delivery, OpenCall
 from romancy_nb.core.events import Event
-from romancy_nb.core.replay import UNDO
 from romancy_nb.definitions.ambient import ActivityFacts
+from romancy_nb.definitions.told import told
 from romancy_nb.errors import JournalError, SessionError
 from romancy_nb.journal.protocol import Row
 from romancy_nb.payloads.failures import encode_failure
-from romancy_nb.payloads.payload import Payload
-from romancy_nb.runtime import cancelling, endings, undoing
+from romancy_nb.payloads.payload import Payload, code_digest
+from romancy_nb.runtime import cancelling, children, endings, keys, queueing, recurring, undoing
 from romancy_nb.runtime.capture import CAPTURE, Capture, Part
 from romancy_nb.runtime.dispatcher import Attempt, timed_out
 from romancy_nb.runtime.hosts import CellHost
 from romancy_nb.runtime.inbox import AttemptEnded
+from romancy_nb.runtime.limits import Ticket
 from romancy_nb.runtime.live import LiveRun
 from romancy_nb.runtime.sessions import Session
 from romancy_nb.runtime.turns import Turns
@@ -43,24 +43,48 @@ class Calls(Turns):
             ) is not None:  # seen in the cell that was stopped, and not in this
                 self.record(run, [endings.output(flying, part._replace(live=False))])
                 call.unshown += (part.payload,)
+            if flying.capture.floor:
+                run.floors.append(flying)
             return
+        if call.fresh:
+            self._keep_code(call.command)
         in_doubt = call.in_doubt
         if call.command.at_most_once and in_doubt and call.attempts > call.failed:
             self._doubt(run, call)
             return
         if call.next_at > now_us():
             self._timers.set((run.key, call.place, "retry"), call.next_at)
-            return
-        number = max(call.attempts, 1 if in_doubt else 0) + 1
-        if number > 1 or call.command.at_most_once:
-            self.record(run, [Event(ev.ATTEMPT_STARTED, now_us(), call.place, attempt=number)])
+        elif call.limits:
+            queueing.join(self, run, call)
+        else:
+            self.begin_attempt(run, call)
+
+    def begin_attempt(self, run: LiveRun, call: OpenCall, ticket: Ticket | None = None) -> None:
+        """Have the next attempt of a call executed once this turn is durable."""
+        number = max(call.attempts, 1 if call.in_doubt else 0) + 1
+        if number > 1 or call.command.at_most_once or call.limits:
+            meta = queueing.facts(call) if call.limits else None
+            self.record(run, [Event(ev.ATTEMPT_STARTED, now_us(), call.place, attempt=number, meta=meta)])
         call.attempts = number
         attempt = Attempt(
             run.key, call.place, number, call.command, self._facts(run, call, number), call.failures, call.first_at
         )
+        attempt.ticket = ticket
         if attempt.activity.options.executor in (None, "main"):  # elsewhere it may be another process
             attempt.facts.open_session = lambda: self._open_session(attempt)
         self._after.append(attempt)
+
+    def _keep_code(self, command: ActivityCommand) -> None:
+        """Keep the text of an activity with the first intent of it that this process makes: what is shown of its steps later."""
+        try:
+            known = command.name, command.code()
+            if known not in self.code_kept:
+                self.code_kept.add(known)
+                text = told(command.name, command.target.function, known[1])
+                if text is not None:
+                    self._texts[code_digest(*known)] = text
+        except Exception as error:  # nothing that is only shown may stop a step
+            log.debug("the code of activity %s is not kept: %s", command.name, error)
 
     def _doubt(self, run: LiveRun, call: OpenCall) -> None:
         """A call that must not be repeated, and whose outcome nobody knows."""
@@ -83,24 +107,27 @@ class Calls(Turns):
 
     def _facts(self, run: LiveRun, call: OpenCall, number: int) -> ActivityFacts:
         command = call.command
-        # a new generation only where a person chose "execute again": attempts, kernels and edits keep the key (A4)
-        generation = str(run.number) if command.name in run.redo else "0"
         outlet = call.output or run.outlet
+        undone = 0
         if run.undone:
-            undone = run.undone.get((ev.ACTIVITY_SCHEDULED, command.name, command.digest, call.occurrence))
-            generation += f"u{undone}" if undone else ""
-        identity = [run.instance, command.name, command.digest, str(call.occurrence), generation]
-        if command.undoes:  # by a block of the code; the run's own undo of the same call has the same key
-            identity = [run.instance, command.name, "", "0", "0", f"{UNDO}{command.undoes}", str(run.number)]
-        elif call.scope:
-            identity.append(call.scope)
-        key = blake2b("\0".join(identity).encode(), digest_size=16).hexdigest()
+            undone = run.undone.get((ev.ACTIVITY_SCHEDULED, command.name, command.digest, call.occurrence)) or 0
+        key = keys.key_of(
+            run.instance,
+            command.name,
+            command.digest,
+            call.occurrence,
+            keys.generation_of(command.name, run.number, run.redo, recurring.turn(run), undone),
+            number=run.number,
+            undoes=command.undoes or "",
+            scope=call.scope,
+        )
         return ActivityFacts(
             run.instance,
             run.workflow.name,
             run.number,
             number,
             key,
+            report_progress=lambda done, total, text: self.taps.reports.report(run.key, call.place, done, total, text),
             report_log=lambda text: _say(run.instance, command.name, text),
             enter=outlet.enter if outlet is not None else None,
         )
@@ -113,10 +140,14 @@ class Calls(Turns):
         if attempt.withdrawn:
             return  # Stop was pressed while this turn was written: nothing more is begun, and the resume does (A2)
         run.executed += 1
+        if attempt.ticket is not None:
+            self.limits.begun(attempt.ticket)
         call = run.calls[attempt.place]
         # alone in its run (or its cell), its lines may go to the cell as they come; else they are shown with its outcome
         alone = len(run.calls) == 1 if run.ledger is None else self._alone(run, call)
         attempt.capture = Capture(call.output or run.outlet, alone, attempt.activity.name)
+        if attempt.capture.floor:
+            run.floors.append(attempt)
         waiting = call.host or run.host
         cell = waiting if isinstance(waiting, CellHost) else None
         timeout = attempt.activity.options.timeout
@@ -128,6 +159,9 @@ class Calls(Turns):
         attempt = item.attempt
         if self._dispatcher.flying.get((attempt.run, attempt.place)) is attempt:
             del self._dispatcher.flying[attempt.run, attempt.place]
+        if attempt.ticket is not None:
+            self.limits.leave(attempt.ticket)
+        self.taps.reports.over(attempt.run, attempt.place)
         run = self.live.get(attempt.run)
         if attempt.session is not None:
             item = self._end_session(run, item)
@@ -258,10 +292,14 @@ class Calls(Turns):
 
     def _take_floor(self, run: LiveRun) -> None:
         """The run's code goes on: what an attempt beside it has shown so far stands before what the code prints now."""
-        for place in run.calls:
-            attempt = self._dispatcher.flying.get((run.key, place))
-            if attempt is not None and (part := attempt.capture.lose_floor()) is not None:
+        floors, run.floors = run.floors, []
+        for attempt in floors:
+            if self._dispatcher.flying.get((run.key, attempt.place)) is not attempt:
+                continue
+            if (part := attempt.capture.lose_floor()) is not None:
                 self.record(run, [endings.output(attempt, part)])
+            if attempt.capture.floor:
+                run.floors.append(attempt)
 
     def _late_after_end(self, item: AttemptEnded) -> None:
         """An abandoned attempt outlived its run: the record of what it came to still belongs to that run (A3)."""
@@ -334,6 +372,7 @@ class Calls(Turns):
             self._dispatcher.cancel(flying)
         else:
             self._timers.cancel((run.key, place, "retry"))
+            self.limits.drop((run.key, place))
             self._after = [
                 a for a in self._after if not (isinstance(a, Attempt) and a.run == run.key and a.place == place)
             ]
@@ -348,8 +387,9 @@ class Calls(Turns):
             run = self.live.get(run_key)
             if run is None or run.finished or run.status == "paused":
                 continue
+            self._last_work = monotonic()  # the file is wanted in a moment
             if what == "timer":
-                run.timers.discard(place)
+                run.timers.pop(place, None)
                 run.pending.append(Delivery(ev.TIMER_FIRED, place, now))
                 self.make_ready(run)
             elif what == "retry" and place in run.calls:
@@ -361,8 +401,11 @@ class Calls(Turns):
                 cancelling.request(self, run, reason=f"it took longer than its timeout of {limit:g} s", timeout=limit)
             elif what == "grace":
                 cancelling.grace_is_over(self, run)
+            elif what == "children":
+                children.look_again(run)
             elif what == "settle" and run.ended is not None:
                 self.abandon_calls(run)
+                run.leaving.clear()
                 self._end_if_settled(run)
 
     def abandon_calls(self, run: LiveRun) -> None:
@@ -370,11 +413,13 @@ class Calls(Turns):
         for attempt in self._flying(run):
             self._dispatcher.cancel(attempt)
             self._dispatcher.abandon(attempt)
+            queueing.goes_on(attempt)
             self._drop_session(attempt)
             row = Event(ev.ATTEMPT_ABANDONED, now_us(), attempt.place, attempt=attempt.number, meta={"reason": "undo"})
             self.record(run, [row])
         for place in run.calls:
             self._timers.cancel((run.key, place, "retry"))
+            self.limits.drop((run.key, place))
         run.calls.clear()
 
     def _limit_reached(self, run: LiveRun, place: str) -> None:
@@ -388,6 +433,7 @@ class Calls(Turns):
             self._timers.set((run.key, place, "limit"), now_us() + int((limit - spent) * 1_000_000) + 1000)
             return
         self._dispatcher.abandon(attempt)
+        queueing.goes_on(attempt)
         self._drop_session(attempt)
         attempt.capture.floor = False
         attempt.outputs = attempt.capture.take()

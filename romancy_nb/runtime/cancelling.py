@@ -14,7 +14,7 @@ from romancy_nb.core.events import Event
 from romancy_nb.core.replay import Numbered
 from romancy_nb.errors import RunProblem
 from romancy_nb.journal.protocol import Head, Letter
-from romancy_nb.runtime import ownership, undoing
+from romancy_nb.runtime import outside, ownership, undoing
 
 if TYPE_CHECKING:
     from romancy_nb.runtime.live import LiveRun
@@ -42,13 +42,23 @@ def request(engine: State, run: LiveRun, **facts: Any) -> None:
 
 
 def take(engine: State, letter: Letter) -> None:
-    """Another process asks for it: take the request up if the run is advanced here."""
-    run = engine.live.get(letter.run)
-    if run is None or run.finished or run.replay_only or run.status == "paused" or run.unsaved:
+    """Another process asks for something, or has sent an event: take that up if the run is advanced here."""
+    run = engine.addressed(letter.run)
+    if (
+        run is None
+        or run.finished
+        or run.replay_only
+        or run.status == "paused"
+        or run.unsaved
+        or engine.is_taken(letter)
+    ):
         return
-    engine.take(letter)
     if letter.kind == "cancel":
+        engine.take(letter, run.key)
         request(engine, run, **letter.facts)
+    elif letter.event is not None:
+        engine.take(letter, run.key)
+        outside.arrive(engine, run, letter.event._replace(at=now_us()))
 
 
 def holds(run: LiveRun, call: OpenCall) -> bool:
@@ -108,8 +118,8 @@ def cancel(engine: State, instance: str, head: Head, facts: dict[str, Any]) -> L
     Raises:
         RunProblem: it has ended otherwise, or is being undone for another reason.
     """
-    live = engine.newest.get(instance)
-    if live is not None and not live.finished and not live.replay_only and live.status != "paused":
+    live = engine.advanced(instance)
+    if live is not None:
         if live.undo is not None and live.undo_meta.get("why") != "cancelled":
             raise _is_undone(instance, True)
         request(engine, live, **facts)

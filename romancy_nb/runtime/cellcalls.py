@@ -10,6 +10,7 @@ from romancy_nb.clock import monotonic
 from romancy_nb.core.ledger import Answer, Asked
 from romancy_nb.errors import RunInterrupted
 from romancy_nb.runtime import hosts, launch, streams
+from romancy_nb.runtime.cellcall import LET_GO
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.inbox import CellCalls, Finished, Paused, Withdrawn
 from romancy_nb.runtime.observers import observer
@@ -56,7 +57,7 @@ class _Call:
     def stopped(self) -> RunInterrupted:
         """Wait until the engine knows that nobody waits; a second Stop lets go at once."""
         self.withdraw()
-        host, first, until = self.host, self.host.interrupts, monotonic() + launch.LET_GO
+        host, first, until = self.host, self.host.interrupts, monotonic() + LET_GO
         paused: Paused | None = None
         while paused is None and host.interrupts == first and (left := until - monotonic()) > 0:
             message = host.next(left)

@@ -20,7 +20,7 @@ from romancy_nb.errors import InstanceNotFound, RomancyError, WrongPlace
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.protocol import Head, Table
 from romancy_nb.runtime import fits, launch, parting
-from romancy_nb.runtime.instance import head_of, status_of
+from romancy_nb.runtime.standing import head_of, status_of
 
 if TYPE_CHECKING:
     from romancy_nb.core.replay import Numbered

@@ -11,7 +11,7 @@ from romancy_nb.core import events as ev
 from romancy_nb.core import saga
 from romancy_nb.core.events import Event
 from romancy_nb.core.replay import Call, Numbered, collect, without_void
-from romancy_nb.core.transitions import ACTIVE, TERMINAL
+from romancy_nb.core.transitions import TERMINAL
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.options import WorkflowOptions
 from romancy_nb.errors import ActivityError, RunHeldElsewhere, RunProblem, WrongArguments
@@ -19,15 +19,15 @@ from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.codec import encode
 from romancy_nb.payloads.failures import encode_failure
 from romancy_nb.payloads.payload import Payload
-from romancy_nb.runtime import cancelling, ownership, undoing
-from romancy_nb.runtime.instance import head_of
+from romancy_nb.runtime import cancelling, children, ownership, undoing
 from romancy_nb.runtime.live import LiveRun
+from romancy_nb.runtime.standing import head_of
 from romancy_nb.runtime.takeup import TakeUp
 
 if TYPE_CHECKING:
     from romancy_nb.runtime.engine import Engine
 
-__all__ = ["cancel", "compensate", "resolve"]
+__all__ = ["cancel", "compensate", "go_on", "resolve", "undo"]
 
 T = TypeVar("T")
 _SHOWN: Final = 5
@@ -51,7 +51,7 @@ def cancel(engine: Engine, instance: str, reason: str) -> None:
         resume(engine, instance)
         return
     # its code is not here, or is not what it was: nothing of it is run, and what it did is undone
-    _decide(engine, lambda engine: _undo(engine, instance, "cancelled", facts))
+    _decide(engine, lambda engine: undo(engine, instance, "cancelled", facts))
 
 
 def compensate(engine: Engine, instance: str, step: Step, action: str, note: str) -> None:
@@ -98,7 +98,7 @@ def _cancel(engine: Engine, instance: str, facts: dict[str, Any]) -> tuple[str, 
     return todo, head.workflow, head.code
 
 
-def _undo(engine: Engine, instance: str, why: str, facts: dict[str, Any]) -> None:
+def undo(engine: Engine, instance: str, why: str, facts: dict[str, Any]) -> None:
     """Undo what a run did that nobody advances, without any of its code."""
     run, rows = _take(engine, instance)
     if saga.is_undoing(rows):
@@ -106,6 +106,11 @@ def _undo(engine: Engine, instance: str, why: str, facts: dict[str, Any]) -> Non
         undoing.go_on(engine, run)
         return
     undoing.begin(engine, run, why, **facts)
+
+
+def go_on(engine: Engine, instance: str, note: str) -> None:
+    """Try once more what the undo of an instance gave up at. On the engine's thread."""
+    _compensate(engine, instance, None, "retry", note)
 
 
 def _compensate(engine: Engine, instance: str, step: Step, action: UndoAction, note: str) -> None:
@@ -124,20 +129,20 @@ def _compensate(engine: Engine, instance: str, step: Step, action: UndoAction, n
                 "that it did."
             )
         if head.status in {"compensated", "cancelled"}:
-            if saga.plan(_load(engine, head)).next() is None:
+            if children.undo_plan(engine, _load(engine, head)).next() is None:
                 raise RunProblem(f"Instance {instance} is {head.status}: it has been undone.")
-            _undo(engine, instance, "asked", {})  # what completed after its end
+            undo(engine, instance, "asked", {})  # what completed after its end
             return
-        if head.status in TERMINAL and not (plan := saga.plan(_load(engine, head))).steps:
+        if head.status in TERMINAL and not (plan := children.undo_plan(engine, _load(engine, head))).steps:
             kept = f" {', '.join(plan.kept)} stands: see `.steps()`." if plan.kept else ""
             raise RunProblem(
                 f"Instance {instance} is {head.status}, and there is nothing to undo: no activity that it completed has a "
                 f"compensation.{kept}"
             )
-        _undo(engine, instance, "asked", {"reason": note, "by": _who()})
+        undo(engine, instance, "asked", {"reason": note, "by": _who()})
         return
     rows = _load(engine, head)
-    plan = saga.plan(rows)
+    plan = children.undo_plan(engine, rows)
     found = _undo_step(plan, rows, step) if step is not None else plan.next()
     decides = head.status == "compensation_failed" or step is not None or action != "retry"
     if decides and (found is None or found.status != "failed"):
@@ -235,7 +240,7 @@ def _is_advanced(engine: Engine, head: Head, live: LiveRun | None) -> bool:
     """Does this process, or another living one, advance the run just now?"""
     if live is not None and not live.finished and live.status != "paused":
         return True
-    return head.status in ACTIVE and ownership.alive(head.owner, engine.other_engines())
+    return engine.held_elsewhere(head)
 
 
 def _load(engine: Engine, head: Head) -> list[Numbered]:
@@ -280,6 +285,7 @@ def _take(engine: Engine, instance: str) -> tuple[LiveRun, list[Numbered]]:
     run.host = engine.host()
     engine.live[run.key] = engine.newest[instance] = run
     rows = _load(engine, head)
+    run.first = rows[0][1]
     last = rows[-1][1]
     if last.kind in {ev.RUN_FAILED, ev.RUN_PAUSED}:
         run.error_payload = last.payload

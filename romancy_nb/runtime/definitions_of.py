@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(code: str) -> None:
+def load(code: str, before: str = "%romancy check", *, then: Callable[[], Any] | None = None) -> None:
     """Define what *code*, a ``.py`` file or the name of a module, defines.
 
-    From here on this process starts no workflow. A file is loaded under the name of a program, ``__main__``, since that is how
-    it was executed and how the journal knows its classes.
+    Meanwhile this process starts no workflow, and afterwards neither, unless *then* says who does. A file is loaded under the
+    name of a program, ``__main__``, since that is how it was executed and how the journal knows its classes.
+
+    Args:
+        code: the file or module.
+        before: what is to be done in a notebook in place of this.
+        then: who starts workflows from then on (``use_launcher``).
 
     Raises:
         RomancyError: it cannot be loaded, or it calls a workflow at its top level.
@@ -38,7 +44,7 @@ def load(code: str) -> None:
         elif code.endswith(".ipynb"):
             raise RomancyError(
                 f"{code} is a notebook: executing its cells would execute its steps. Open it, run the cells that define the "
-                "workflows, then %romancy check."
+                f"workflows, then {before}."
             )
         else:
             sys.path.insert(0, str(Path.cwd()))
@@ -47,6 +53,9 @@ def load(code: str) -> None:
         raise
     except Exception as error:
         raise RomancyError(f"{code} cannot be loaded: {type(error).__name__}: {error}") from error
+    finally:
+        if then is not None:
+            use_launcher(then)
 
 
 class _Refuses:
@@ -54,15 +63,41 @@ class _Refuses:
 
     def start(self, request: Request) -> NoReturn:
         raise RomancyError(
-            f"The code calls workflow {request.workflow.name} at its top level, and a check executes nothing. Put the call under "
-            '`if __name__ == "__main__":`.'
+            f"The code calls workflow {request.workflow.name} at its top level, and loading it is to execute nothing. Put the "
+            'call under `if __name__ == "__main__":`.'
         )
+
+    def schedule(self, request: Request) -> NoReturn:
+        self.start(request)
 
     def run(self, request: Request) -> NoReturn:
         self.start(request)
 
     def run_async(self, request: Request) -> NoReturn:
         self.start(request)
+
+    def run_steps(self, request: Request) -> NoReturn:
+        self.start(request)
+
+    def run_instances(self, requests: Sequence[Request], concurrency: int, *, total: int, failed: int) -> NoReturn:
+        raise RomancyError(
+            "The code calls the map of a workflow at its top level, and a check executes nothing. Put the call under "
+            '`if __name__ == "__main__":`.'
+        )
+
+    def send(
+        self, instance_id: str, event: str, payload: object, event_id: str | None, via: str, by: str | None
+    ) -> NoReturn:
+        raise RomancyError(
+            f"The code sends event {event!r} at its top level, and loading it is to execute nothing. Put it under "
+            '`if __name__ == "__main__":`.'
+        )
+
+    def publish(self, channel: str, payload: object) -> NoReturn:
+        raise RomancyError(
+            f"The code publishes on channel {channel!r} at its top level, and loading it is to execute nothing. Put it under "
+            '`if __name__ == "__main__":`.'
+        )
 
 
 def _load_file(path: Path) -> None:

@@ -30,6 +30,7 @@ from romancy_nb.runtime import figures
 from romancy_nb.runtime.capture import CAPTURE, Capture, Part
 from romancy_nb.runtime.hosts import CellHost
 from romancy_nb.runtime.inbox import AttemptEnded, Start
+from romancy_nb.runtime.limits import Ticket
 from romancy_nb.runtime.sessions import Session
 
 __all__ = ["Attempt", "Dispatcher"]
@@ -52,6 +53,7 @@ class Attempt:
         task: of an ``async def`` activity.
         session: what it writes to the journal's database with, once it has asked for it.
         start: the call of the workflow that it is executed for: when that was stopped, nothing more of it is begun.
+        ticket: its place in the limits of its activity (A8).
     """
 
     run: int
@@ -73,6 +75,7 @@ class Attempt:
     task: asyncio.Task[None] | None = None
     start: Start | None = None
     session: Session | None = None
+    ticket: Ticket | None = None
 
     @property
     def withdrawn(self) -> bool:
@@ -241,7 +244,7 @@ class Dispatcher:
             args, kwargs = activity.signature.decode_inputs(attempt.command.payload, attempt.command.extra)
             if activity.signature.takes_context:
                 # it may be another process: what leads back into this one stays here
-                args = (Context(facts=replace(attempt.facts, report_log=None, enter=None)), *args)
+                args = (Context(facts=replace(attempt.facts, report_progress=None, report_log=None, enter=None)), *args)
             future = attempt.future = executor.submit(Plain(activity.function), *args, **kwargs)
         except BaseException as error:
             self._inbox.put(self._failed(attempt, error))

@@ -9,6 +9,7 @@ from romancy_nb.clock import now_us
 from romancy_nb.core import events as ev
 from romancy_nb.core.commands import Delivery
 from romancy_nb.core.events import Event
+from romancy_nb.core.transitions import TERMINAL
 from romancy_nb.errors import (
     HistoryMismatch,
     JournalError,
@@ -18,7 +19,7 @@ from romancy_nb.errors import (
     RunProblem,
 )
 from romancy_nb.payloads.failures import encode_failure
-from romancy_nb.runtime import parting
+from romancy_nb.runtime import channels, parting
 from romancy_nb.runtime.inbox import AttemptEnded, Finished, Paused
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class InDoubt(RomancyError):
 def close(engine: State, run: LiveRun) -> None:
     """The run is over: tell who waits what it came to, and let go of it."""
     run.finished = True
+    if run.status in TERMINAL and not run.replay_only:
+        channels.give_back(engine, run)
     payload, error = run.outcome or (None, None)
     waiters, run.waiters = run.waiters, []
     for waiter in waiters:
@@ -63,7 +66,8 @@ def pause(engine: State, run: LiveRun, reason: str, error: BaseException | None)
     """Stop the run on purpose: its execution is put down, and the same call takes it up again.
 
     Args:
-        reason: "interrupt" (Stop), "error" (a slip in the workflow's code, or on_failure="pause"), "doubt".
+        reason: "interrupt" (Stop), "error" (a slip in the workflow's code, or on_failure="pause"), "doubt", "child" (one of its
+            children cannot go on).
     """
     payload = run.error_payload if error is not None and run.ended is not None else None
     if error is not None and payload is None:

@@ -18,15 +18,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from romancy_nb.clock import monotonic, now_us
 from romancy_nb.core import events as ev
+from romancy_nb.definitions import limits
 from romancy_nb.errors import JournalBusy, JournalError, RomancyError, RunPaused
 from romancy_nb.journal.protocol import Journal
-from romancy_nb.runtime import cancelling, endings, undoing
+from romancy_nb.runtime import cancelling, channels, children, endings, family, queueing, resting, undoing
 from romancy_nb.runtime.activations import SLOW
 from romancy_nb.runtime.dispatcher import Attempt
 from romancy_nb.runtime.inbox import (
@@ -34,10 +36,13 @@ from romancy_nb.runtime.inbox import (
     Ask,
     AttemptEnded,
     CellCalls,
+    ChildTold,
     Finished,
     Interrupt,
+    LetGo,
     Paused,
     Posted,
+    Redefined,
     Start,
     Stop,
     Withdrawn,
@@ -54,6 +59,10 @@ GRACE = 0.005
 """Seconds that a turn waits for activations before it commits what there is."""
 IDLE = 0.2
 """Seconds without work after which the journal file is released."""
+AHEAD = 0.03
+"""Seconds before a timer is due at which the journal file is taken, so that what follows from it need not wait for that."""
+NEAR = 0.15
+"""The file is not let go of for idleness when a timer is due so soon: writing it out may take as long on a busy disk."""
 LOOK = 0.5
 """Seconds between looks at a released file: has another process posted something for a run that waits here?"""
 PATIENCE = 10.0
@@ -71,6 +80,7 @@ class Engine(Notebooks):
     def __init__(self, journal: Journal, *, namespace: str = "") -> None:
         super().__init__(journal, namespace=namespace)
         ENGINES.add(self)
+        self._taken_for = 0
         self._thread = threading.Thread(target=self._main, name="romancy engine", daemon=True)
         self._thread.start()
 
@@ -153,11 +163,16 @@ class Engine(Notebooks):
         self._todo.extend(self._take())
         while self._todo:  # what a failure leaves of it is handled in the next turn (X5)
             self._handle(self._todo.popleft())
+            if self.stopped:  # what came behind is turned away: it must not take the file again
+                return
         self._look_after_followed()
         self._save_unsaved()
         self._fire_timers()
+        self._wake()
         self._activate_ready()
         self._let_activations_end()
+        if self.limits:
+            queueing.let_in(self)
         self._commit()
         self._watch_slow()
 
@@ -166,20 +181,29 @@ class Engine(Notebooks):
         items = list(self._backlog)
         self._backlog.clear()
         try:
-            items.append(self.inbox.get(timeout=0 if items or self._ready or self._todo else self._pause()))
+            items.append(self.inbox.get(timeout=0 if self._has_work(items) else self._pause()))
             while True:
                 items.append(self.inbox.get_nowait())
         except Empty:
             pass
         if items:
             self._last_work = monotonic()
+            self._park_in_crowd()
+        elif self._too_many_rest():
+            self._park()
         elif self.journal.held and not self.in_session() and (monotonic() - self._last_work >= IDLE):
-            self.journal.release()
+            if self._until_due() > NEAR:
+                self.journal.release()
+        elif not self.journal.held and self._until_due() <= AHEAD:
+            self._take_file_for_timer()
         elif self._next_look and monotonic() >= self._next_look and not self.journal.held and self.journal.foreign():
             self.hold()  # and see what others have posted
         if self.journal.held and not self.in_session() and self.journal.wanted():
             self.journal.release()
         return items
+
+    def _has_work(self, items: list[Any]) -> bool:
+        return bool(items or self._ready or self._waking or self._todo or self.limits.pending or self._too_many_rest())
 
     def _pause(self) -> float | None:
         """How long there is nothing to do but wait."""
@@ -192,14 +216,28 @@ class Engine(Notebooks):
             self._next_look = monotonic() + LOOK
         if self._busy:
             waits.append(SLOW / 4)
-        due = self._timers.next_due()
-        if due is not None:
-            waits.append(max(0.0, (due - now_us()) / 1_000_000))
+        left = self._until_due()
+        if left < inf:
+            ahead = 0.0 if self.journal.held or self._taken_for == self._timers.next_due() else AHEAD
+            waits.append(max(0.0, left - ahead))
         if self._unsaved_since:
             waits.append(1.0)
         if self._following:
             waits.append(max(0.0, min(start.next_look for start in self._following) - monotonic()))
         return min(waits, default=None)
+
+    def _until_due(self) -> float:
+        """Seconds until the next timer is due."""
+        due = self._timers.next_due()
+        return inf if due is None else (due - now_us()) / 1_000_000
+
+    def _take_file_for_timer(self) -> None:
+        """A timer is due in a moment: have the file in hand by then. Once for each moment; if it fails, the timer finds out."""
+        due = self._timers.next_due() or 0
+        if due != self._taken_for:
+            self._taken_for = due
+            with suppress(JournalError):
+                self.hold()
 
     def hold(self, item: Start | Ask | None = None) -> None:
         """Acquire the journal, however long it takes; meanwhile persons' calls time out and nothing is lost (D2).
@@ -218,6 +256,8 @@ class Engine(Notebooks):
                 if item is not None and (monotonic() - item.since > PATIENCE or _abandoned(item)):
                     raise
                 continue
+            self.channels.stale = self.channels.stale or changed
+            self.code_kept = set() if changed else self.code_kept
             if changed and self.live:
                 begun = {row.run for row in self._rows if row.seq == 1}  # by this turn, so nobody can have them yet
                 epochs = {
@@ -276,6 +316,13 @@ class Engine(Notebooks):
                 self._cell_calls(item)
             case Withdrawn():
                 self._withdrawn(item)
+            case ChildTold():
+                family.told(self, item)
+            case LetGo():
+                resting.let_go(self, item)
+            case Posted() if item.letter.kind == channels.QUEUED:
+                self.hold()
+                channels.distribute(self, str(item.letter.facts.get("channel", "")))
             case Posted():
                 cancelling.take(self, item.letter)
             case Ask():
@@ -308,6 +355,8 @@ class Engine(Notebooks):
                 self._commit()
             ask.reply.put((True, ask.work(self)))
         except Exception as error:
+            if isinstance(error, JournalError) and self._rows:
+                self._journal_failed(error)  # who asked is told that it was not written, so it must not be later
             ask.reply.put((False, error))
 
     def follow(self, start: Start) -> None:
@@ -321,7 +370,8 @@ class Engine(Notebooks):
         if due:
             self._following = [start for start in self._following if start.next_look > now and not start.abandoned]
             for start in due:
-                start.since = now
+                if start.since != inf:
+                    start.since = now
                 self._start(start)
 
     def _let_activations_end(self) -> None:
@@ -360,8 +410,15 @@ class Engine(Notebooks):
                     followed = other
             item.waiter.tell(self._paused(followed, [], "followed" if followed is not None else "nothing"))
             return
-        in_flight = self._flying(run)
-        for attempt in in_flight:
+        stopped = [run, *children.below(self, run)]  # its children with it (U4)
+        in_flight = [attempt for each in stopped for attempt in self._flying(each)]
+        for each in stopped:
+            self._stop_run(each)
+        self.tell_after_commit(run, item.waiter, self._paused(run, in_flight))
+        self._commit()
+
+    def _stop_run(self, run: LiveRun) -> None:
+        for attempt in self._flying(run):
             self._stop_attempt(attempt)
         for delivery in run.sent + run.pending:
             if delivery.kind in ev.OUTCOMES and delivery.place not in run.noted:
@@ -372,8 +429,6 @@ class Engine(Notebooks):
             undoing.pause(self, run, "interrupt", RunPaused(stopped))
         else:
             endings.pause(self, run, "interrupt", None)
-        self.tell_after_commit(run, item.waiter, self._paused(run, in_flight))
-        self._commit()
 
     def _started_by(self, start: Start) -> LiveRun | None:
         return next((run for run in self.live.values() if run.start is start), None)
@@ -404,6 +459,9 @@ class Engine(Notebooks):
             pass
         for ended in [item for item in self._todo if isinstance(item, AttemptEnded)]:
             self._attempt_ended(ended)
+        for activated in [item for item in self._todo if isinstance(item, Activated)]:
+            if activated.execution is not None:
+                activated.host.put(activated.execution.put_down)
         self._todo = deque(item for item in self._todo if not isinstance(item, (AttemptEnded, Activated)))
         for run in list(self.live.values()):
             for delivery in run.sent + run.pending:
@@ -428,3 +486,12 @@ class Engine(Notebooks):
 
 def _abandoned(item: Any) -> bool:
     return isinstance(item, Start) and item.abandoned
+
+
+def _redefined(limit: str) -> None:
+    """Wake the engines: they look at their queues in every turn."""
+    for engine in list(ENGINES):
+        engine.inbox.put(Redefined(limit))
+
+
+limits.listeners.append(_redefined)

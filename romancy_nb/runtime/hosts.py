@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import logging
 import signal
 import sys
 import threading
@@ -29,8 +30,11 @@ from romancy_nb.payloads.payload import Payload
 from romancy_nb.runtime import asking
 from romancy_nb.runtime.inbox import Activated
 from romancy_nb.runtime.live import Build, LiveRun
+from romancy_nb.runtime.progress import Counting, Meter
 
 __all__ = ["CellHost", "Host", "ThreadHost", "activate"]
+
+log = logging.getLogger("romancy_nb")
 
 Work = Callable[[], object]
 
@@ -82,7 +86,10 @@ class ThreadHost(Host):
             work = self.queue.get()
             if work is None:
                 return
-            work()
+            try:
+                work()
+            except BaseException:  # an error of ours must not take the other runs of the thread with it
+                log.exception("internal error on an activation thread")
 
     def close(self) -> None:
         self.queue.put(None)
@@ -204,25 +211,33 @@ def activate(
     deliveries: list[Delivery],
     reply: SimpleQueue[Any],
 ) -> Work:
-    """Return the work of one activation, to be put to *host*: build the execution if asked, deliver, report."""
+    """Return the work of one activation, to be put to *host*: build the execution if asked, deliver, report.
+
+    What is built becomes the run's when the engine takes the report: only then is it sure that the run has not been moved
+    to another thread meanwhile.
+    """
+    present = run.execution
 
     def work() -> None:
         if run.generation != generation or (isinstance(host, CellHost) and host.interrupts):
             return
         error: Payload | None = None
+        execution = present
         asking.guard()
         activations(+1)
         host.since = monotonic()
         try:
             if build is not None:
-                run.execution = execution = Execution(run.make_body(), build.rows, build.pool)
+                execution = Execution(run.make_body(), build.rows, build.pool)
+                if isinstance(host, CellHost):
+                    run.execution = execution  # Stop puts it down where it stands
                 _connect(execution, run)
                 report = execution.begin(now_us())
                 if deliveries and report.mismatch is None:
-                    _join(report, run.execution.deliver(deliveries, now_us()))
+                    _join(report, execution.deliver(deliveries, now_us()))
             else:
-                assert run.execution is not None
-                report = run.execution.deliver(deliveries, now_us())
+                assert execution is not None
+                report = execution.deliver(deliveries, now_us())
         except BaseException as bug:
             report = Report(ended=Ended(error=bug))
         finally:
@@ -232,7 +247,9 @@ def activate(
             return  # Stop was pressed meanwhile: whatever the code made of it does not count
         if report.ended is not None and report.ended.error is not None:
             error = encode_failure(report.ended.error)
-        reply.put(Activated(run, generation, report, error))
+        if run.generation != generation and execution is not None:
+            execution.put_down()  # the run was put down meanwhile, by who may not have known of this one
+        reply.put(Activated(run, generation, report, error, host, execution))
 
     return work
 
@@ -240,6 +257,8 @@ def activate(
 def _connect(execution: Execution, run: LiveRun) -> None:
     """Let the code print into the cell that made the call; rebuilt where nobody looks, it is silent (N4)."""
     outlet, code = run.outlet, execution.ambient
+    line = run.start.progress if run.start is not None else None
+    run.batch = code.counts = Counting(Meter(line) if line is not None else None)
     code.silent = run.again  # until it has caught up
     if outlet is not None:
         execution.show = lambda payload: None if code.silent else outlet.show(json.loads(payload.text))
@@ -253,9 +272,13 @@ def _join(first: Report, second: Report) -> None:
     first.rows += second.rows
     gone = set(second.cancelled_timers) | delivered
     first.timers = [timer for timer in first.timers if timer.place not in gone] + second.timers
+    over = {*delivered, *second.cancelled_outside}
+    first.outside = [each for each in first.outside if each.place not in over] + second.outside
+    first.cancelled_outside += second.cancelled_outside
     first.cancelled_calls += second.cancelled_calls
     first.cancelled_timers += second.cancelled_timers
     first.moved += second.moved
     first.ended = second.ended
+    first.tells = first.tells or second.tells
     first.armed, first.cancelled = second.armed, second.cancelled
     first.mismatch = second.mismatch

@@ -6,32 +6,35 @@ import asyncio
 import json
 from collections.abc import Callable, Generator
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy_nb.clock import monotonic
 from romancy_nb.core import events as ev
-from romancy_nb.core.ledger import NOTEBOOK
-from romancy_nb.core.transitions import ACTIVE
 from romancy_nb.definitions import registry
-from romancy_nb.errors import AwaitInterrupted, InstanceNotFound, RunInterrupted, RunPaused, RunProblem
+from romancy_nb.errors import AwaitInterrupted, RunInterrupted, RunProblem, Waiting
 from romancy_nb.journal.answer import Answer
-from romancy_nb.journal.protocol import Head, Row
+from romancy_nb.journal.protocol import Row
 from romancy_nb.payloads.codec import decode
-from romancy_nb.payloads.failures import add_note, decode_failure
 from romancy_nb.payloads.payload import Payload
-from romancy_nb.runtime import ownership, parting
+from romancy_nb.runtime import relatives
+from romancy_nb.runtime.branching import Branching
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.hosts import SIGNALS
 from romancy_nb.runtime.inbox import Finished, Found
-from romancy_nb.runtime.takeup import TakeUp
+from romancy_nb.runtime.observers import observer
+from romancy_nb.runtime.resting import look, notice
+from romancy_nb.runtime.standing import head_of, join, rows_of, status_of
 from romancy_nb.runtime.tracebacks import throw
 
 if TYPE_CHECKING:
+    from romancy_nb.definitions.sending import Receipt
     from romancy_nb.definitions.workflow import Workflow
     from romancy_nb.runtime.checking import Fit
     from romancy_nb.runtime.engine import Engine
+    from romancy_nb.runtime.inbox import Resting
+    from romancy_nb.runtime.questions import Question
 
-__all__ = ["Instance", "Instances", "Latch", "decoded", "use_timeline"]
+__all__ = ["Instance", "Latch", "decoded", "use_display", "use_living", "use_timeline"]
 
 T = TypeVar("T")
 
@@ -42,6 +45,28 @@ def use_timeline(make: Callable[[Instance[Any]], Any]) -> None:
     """Say what draws an instance; the read side and its widgets are rooms above this one."""
     global _timeline
     _timeline = make
+
+
+_display: Callable[[Instance[Any]], bool] | None = None
+
+
+def use_display(show: Callable[[Instance[Any]], bool]) -> None:
+    """Say what displays an instance that is shown by itself, where that can live; it returns whether it did."""
+    global _display
+    _display = show
+
+
+_living: Callable[[Instance[Any]], Any] | None = None
+
+
+def use_living(make: Callable[[Instance[Any]], Any]) -> None:
+    """Say what marimo displays in the place of an instance."""
+    global _living
+    _living = make
+
+
+LOOK = 0.25
+"""Seconds until a first look whether a run that is waited for waits itself for something outside."""
 
 
 class Latch:
@@ -78,7 +103,7 @@ def decoded(workflow: Workflow[Any, Any] | None, name: str, payload: Payload | N
     return decode(payload, what=f"the result of workflow {name}")
 
 
-class Instance(Generic[T]):
+class Instance(Branching[T]):
     """One workflow with one set of inputs. It shows itself as its timeline.
 
     Attributes:
@@ -117,19 +142,22 @@ class Instance(Generic[T]):
 
         Raises:
             TimeoutError: it has not ended by then.
+            Waiting: in a notebook, without a timeout: it waits for something outside, and the kernel is to be free for that.
             RunPaused, RunStuck, RunProblem: it cannot end as things are; the message says what to do.
             Whatever the workflow raised.
         """
         __tracebackhide__ = True
-        latch = Latch()
+        latch, shown = Latch(), timeout is not None
         until = None if timeout is None else monotonic() + timeout
         while True:
             try:
                 told = self._engine.ask(lambda engine: join(engine, self.id, latch))
                 if told is None:
-                    told = latch.get(self._step(until))
+                    told = latch.get(self._step(until) if shown else LOOK)
             except KeyboardInterrupt:
                 raise RunInterrupted(self._goes_on()) from None
+            if told is None and not shown:
+                shown = self._show_rest()
             if isinstance(told, Finished):
                 return self._value(told)
             if until is not None and monotonic() >= until:
@@ -141,13 +169,14 @@ class Instance(Generic[T]):
     async def _wait(self) -> T:
         __tracebackhide__ = True
         loop = asyncio.get_running_loop()
-        latch = Latch()
+        latch, shown = Latch(), False
         wake = asyncio.Event()
         latch.on_tell = lambda: loop.call_soon_threadsafe(wake.set)
         with heartbeat():
             while True:
                 told = self._engine.ask(lambda engine: join(engine, self.id, latch))
-                look_again = loop.call_later(1.0, wake.set)  # a run of another process tells us nothing by itself
+                # a run of another process tells us nothing by itself
+                look_again = loop.call_later(1.0 if shown else LOOK, wake.set)
                 try:
                     if told is None:
                         await wake.wait()
@@ -159,6 +188,16 @@ class Instance(Generic[T]):
                     look_again.cancel()
                 if isinstance(told, Finished):
                     return self._value(told)
+                shown = shown or self._show_rest()
+
+    def _show_rest(self) -> bool:
+        """If the run waits for something outside, show what for; in a notebook the cell does not wait for that (N5)."""
+        resting: Resting | None = self._engine.ask(lambda engine: look(engine, self.id))
+        if resting is None:
+            return False
+        if observer().waits(self, resting):
+            raise Waiting(notice(self.workflow_name, self.id, resting), self.id, resting.questions)
+        return True
 
     def _step(self, until: float | None) -> float:
         """Look again once a second: a run of another process tells us nothing by itself."""
@@ -205,6 +244,17 @@ class Instance(Generic[T]):
         ]
         return [output for text in found for output in json.loads(text)]
 
+    @property
+    def parent(self) -> Instance[Any] | None:
+        """The instance whose workflow began this one as its child; None where no workflow did."""
+        above = self._engine.ask(lambda engine: relatives.parent(engine, self.id))
+        return Instance(self._engine, above.instance, above.workflow) if above is not None else None
+
+    def children(self) -> list[Instance[Any]]:
+        """Return the children that the newest run began, in the order in which it did."""
+        found = self._engine.ask(lambda engine: relatives.children(engine, self.id))
+        return [Instance(self._engine, head.instance, head.workflow) for head in found]
+
     def runs(self) -> Answer:
         """Return the instance's runs, oldest first."""
         query = "select * from runs where instance_id = ? order by run"
@@ -212,7 +262,7 @@ class Instance(Generic[T]):
 
     def rows(self) -> list[Row]:
         """Return the newest run's history as the journal keeps it, binary parts described and not read."""
-        return list(self._engine.ask(lambda engine: _rows(engine, self.id)))
+        return list(self._engine.ask(lambda engine: rows_of(engine, self.id)))
 
     def timeline(self) -> Any:
         """Return what shows the newest run as a timeline: in a notebook, or as text with ``print``."""
@@ -268,6 +318,43 @@ class Instance(Generic[T]):
 
         deciding.cancel(self._engine, self.id, reason)
         return self
+
+    def send(self, event: str, payload: object = None, *, event_id: str | None = None) -> Receipt:
+        """Send an event to the instance. See ``rn.send``.
+
+        >>> order.send("payment.completed", {"amount": 12.5})  # doctest: +SKIP
+        """
+        from romancy_nb.definitions.sending import send
+
+        return send(self.id, event, payload, event_id=event_id)
+
+    def answer(self, value: object, question: str | None = None) -> Receipt:
+        """Answer what the instance asks (``rn.ask``). The first answer counts.
+
+        Args:
+            value: the answer; it must fit the question's type.
+            question: which, by its text or the name of its event; None: the only one.
+
+        Raises:
+            AlreadyAnswered: somebody was first; the message says who, when and what.
+            EventRefused: it does not fit; the message says where and why.
+            RunProblem: nothing is asked, or several things are.
+
+        Example:
+            >>> expense.answer({"approved": True, "note": "fine"})  # doctest: +SKIP
+        """
+        from romancy_nb.runtime import sending
+
+        return sending.answer(self._engine, self.id, value, question)
+
+    def questions(self) -> list[Question]:
+        """Return what the instance asks people and nobody has answered, oldest first."""
+        from romancy_nb.runtime.questions import open_questions
+
+        found: list[Question] = self._engine.ask(
+            lambda engine: open_questions(engine, [head_of(engine, self.id).instance])
+        )
+        return found
 
     def compensate(self, step: int | str | None = None, action: str = "retry", note: str = "") -> Instance[T]:
         """Undo what the instance did, or decide about an undo that gave up; goes on in the background. Returns self.
@@ -334,141 +421,20 @@ class Instance(Generic[T]):
 
         return Answer(self._engine.ask(ask))
 
+    def _ipython_display_(self) -> None:
+        if _display is None or not _display(self):
+            raise NotImplementedError  # IPython asks for the forms below
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         shown: dict[str, Any] = self.timeline()._repr_mimebundle_()
         return shown
 
+    def _display_(self) -> Any:
+        """marimo asks for this before any other form."""
+        return self.timeline() if _living is None else _living(self)
+
     def __repr__(self) -> str:
         return f"<Instance {self.id} of {self.workflow_name}: {self.status}>"
-
-
-class Instances(list[Instance[Any]]):
-    """A list of instances that shows itself as a table."""
-
-    def __init__(self, instances: list[Instance[Any]], answer: Answer) -> None:
-        super().__init__(instances)
-        self._answer = answer
-
-    def df(self) -> Any:
-        """Return the instances as a pandas DataFrame."""
-        return self._answer.df()
-
-    def arrow(self) -> Any:
-        """Return the instances as a pyarrow Table."""
-        return self._answer.arrow()
-
-    def __repr__(self) -> str:
-        return repr(self._answer)
-
-    def _repr_html_(self) -> str:
-        return self._answer._repr_html_()
-
-
-# -- on the engine's thread ----------------------------------------------------------
-
-
-def head_of(engine: Engine, instance: str) -> Head:
-    """Return what the journal knows of the newest run.
-
-    Raises:
-        InstanceNotFound: nothing.
-    """
-    head = engine.journal.heads([instance]).get(instance)
-    if head is None:
-        raise InstanceNotFound(
-            f"No instance {instance!r} in {engine.journal.where}. `rn.instances()` lists what there is; another journal is "
-            "opened with rn.connect(path)."
-        )
-    return head
-
-
-def status_of(engine: Engine, instance: str) -> tuple[str, int]:
-    """Return status and number of the newest run, as a person reads them."""
-    live = engine.newest.get(instance)
-    if live is not None and live.ledger is not None:
-        return "running" if live.calls else "waiting", live.number
-    if live is not None and not live.replay_only:
-        if live.status == "running" and live.timers and not live.calls and not live.pending and not live.busy:
-            return "waiting", live.number
-        return ("interrupted" if live.undo is not None and live.status == "paused" else live.status), live.number
-    head = head_of(engine, instance)
-    if head.workflow == NOTEBOOK:
-        return "waiting", head.number
-    if head.status in ACTIVE and not ownership.alive(head.owner, engine.other_engines()):
-        return "interrupted", head.number
-    return head.status, head.number
-
-
-def join(engine: Engine, instance: str, latch: Latch) -> Finished | None:
-    """Wait with *latch* for a run that is advanced here; else say how it stands. None: wait."""
-    live = engine.newest.get(instance)
-    if live is not None and live.ledger is not None:
-        return Finished(error=_no_result(instance))
-    if live is not None and not live.finished and live.status != "paused":
-        if latch not in live.waiters:
-            live.waiters.append(latch)
-        return None
-    if live is not None and live.trouble is not None:
-        return Finished(error=live.trouble)
-    head = head_of(engine, instance)
-    if head.workflow == NOTEBOOK:
-        return Finished(error=_no_result(instance))
-    outcome = TakeUp(engine).outcome(head.run)
-    if outcome is not None:
-        return outcome
-    if head.status in ACTIVE:
-        if ownership.alive(head.owner, engine.other_engines()):
-            return None
-        told = _why_undo_rests(engine, head) if head.status == "compensating" else ""
-        problem: RunProblem = RunPaused(
-            told or f"Instance {instance} was interrupted and nobody runs it. Call {_again(head)} to go on."
-        )
-    elif head.status == "stuck":
-        problem = parting.recorded(instance, head.workflow, (row.event for row in engine.journal.load(head.run)))
-    elif head.status == "paused":
-        slip = _why_paused(engine, head)
-        if slip is not None:
-            return Finished(error=slip)
-        problem = RunPaused(f"Instance {instance} is paused. Call {_again(head)} to go on.")
-    else:
-        problem = RunProblem(f"Instance {instance} is {head.status}.")
-    return Finished(error=problem)
-
-
-def _no_result(instance: str) -> RunProblem:
-    return RunProblem(f"Instance {instance} is a notebook: its cells have results, and it has none. See .steps().")
-
-
-def _why_paused(engine: Engine, head: Head) -> BaseException | None:
-    """Return the error or the doubt that paused the run: who waits is told what who waited live was told."""
-    for row in reversed(engine.journal.load(head.run)):
-        event = row.event
-        if event.kind == ev.RUN_PAUSED:
-            reason = (event.meta or {}).get("reason")
-            if reason not in {"error", "doubt"} or event.payload is None:
-                return None
-            error = decode_failure(event.payload)
-            if reason == "doubt":
-                return error  # it says itself what to do next
-            add_note(error, f"Instance {head.instance} is paused. Mend the code and call {_again(head)} to go on.")
-            return error
-    return None
-
-
-def _why_undo_rests(engine: Engine, head: Head) -> str:
-    """Return what was said when the undo was let go of: it was stopped, or lacks a compensation."""
-    last = engine.journal.load(head.run, parts=False)[-1].event
-    return str((last.meta or {}).get("message", "")) if last.kind == ev.RUN_UNDO_PAUSED else ""
-
-
-def _again(head: Head) -> str:
-    return f"{head.workflow}(...) again, or `.resume()`,"
-
-
-def _rows(engine: Engine, instance: str) -> list[Row]:
-    live = engine.newest.get(instance)
-    key = live.key if live is not None else head_of(engine, instance).run
-    return engine.journal.load(key, parts=False)
 
 
 def started(message: Any) -> Found:

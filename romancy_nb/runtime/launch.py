@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import getpass
 import os
 import threading
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from romancy_nb import settings
-from romancy_nb.clock import monotonic, now_us
+from romancy_nb.clock import now_us
+from romancy_nb.core.commands import Outcome
 from romancy_nb.core.ledger import NOTEBOOK
-from romancy_nb.core.transitions import ACTIVE, STATUSES
+from romancy_nb.core.transitions import ACTIVE
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.ambient import Request
-from romancy_nb.errors import AwaitInterrupted, JournalError, RunInterrupted, RunProblem
+from romancy_nb.definitions.channels import Published
+from romancy_nb.definitions.sending import Receipt
+from romancy_nb.errors import JournalError, RunProblem
 from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.locate import Location, find_journal, named_journal
-from romancy_nb.journal.protocol import Table
-from romancy_nb.runtime import endings, hosts, ownership, starts, streams
+from romancy_nb.payloads.payload import Payload
+from romancy_nb.runtime import endings, ownership
+from romancy_nb.runtime.cellcall import CellCall, start_of
 from romancy_nb.runtime.engine import Engine
-from romancy_nb.runtime.heartbeat import heartbeat
-from romancy_nb.runtime.inbox import Finished, Found, Interrupt, Paused, Start
-from romancy_nb.runtime.instance import Instance, Instances, Latch, decoded, head_of, started, status_of
-from romancy_nb.runtime.live import LiveRun
-from romancy_nb.runtime.observers import Observer, observer
-from romancy_nb.runtime.tracebacks import throw
+from romancy_nb.runtime.filters import Filter
+from romancy_nb.runtime.inbox import Found
+from romancy_nb.runtime.instance import Instance, Latch, started
+from romancy_nb.runtime.instances import Instances, find
+from romancy_nb.runtime.observers import observer
+from romancy_nb.runtime.questions import Question, open_questions
+from romancy_nb.runtime.standing import head_of, status_of
 
 __all__ = [
     "EngineLauncher",
@@ -41,6 +46,7 @@ __all__ = [
     "instance",
     "instances",
     "location",
+    "questions",
     "resume",
     "sql",
     "start",
@@ -50,9 +56,6 @@ _current: Engine | None = None
 _location: Location | None = None
 _lock = threading.Lock()
 _parents: Engine | None = None  # in a forked child: has no thread here; kept, so that nothing of it is collected
-
-LET_GO = 2.0
-"""Seconds that a stopped cell waits for what is in flight (A2)."""
 
 
 def connect(url: str | Path | None = None, *, namespace: str | None = None, adopt: bool = False) -> Location:
@@ -107,6 +110,10 @@ def chosen(start: Path | None) -> Location:
 
 
 def _at(url: str | Path) -> Location:
+    if str(url) == ":memory:":
+        raise JournalError(
+            "A journal in memory would be gone with this process, and everything in it. Give rn.connect a path."
+        )
     path = Path(url).expanduser().resolve()
     return Location(path, not path.exists(), "given to rn.connect")
 
@@ -177,61 +184,48 @@ def instance(instance_id: str) -> Instance[Any]:
 
 
 def instances(
-    status: str | Sequence[str] | None = None, workflow: str | None = None, *, limit: int | None = None
+    status: str | Sequence[str] | None = None,
+    workflow: str | Sequence[str] | None = None,
+    *,
+    since: datetime | timedelta | str | None = None,
+    until: datetime | timedelta | str | None = None,
+    text: str = "",
+    limit: int | None = None,
 ) -> Instances:
-    """Return the instances of the current journal, newest first.
+    """Return the instances of the current journal, newest first; shown as a table, those that want somebody come first.
 
     Args:
-        status: one or several of the statuses.
-        workflow: a workflow's name.
+        status: one or several of the statuses; also "asks" (a person is to answer) and "in_doubt".
+        workflow: the name of a workflow, or several.
+        since: only those that something happened to since then: a datetime, a date, or how long ago, such as ``"2h"``.
+        until: only those that nothing happened to since then.
+        text: only those that have it in their id, workflow, inputs or error.
         limit: how many at most.
 
     Raises:
-        ValueError: there is no such status.
+        ValueError: there is no such status, or that is no time.
+
+    >>> rn.instances(["failed", "stuck"], since="7d", text="order-7")  # doctest: +SKIP
     """
-    engine = current()
-    wanted = [status] if isinstance(status, str) else list(status or ())
-    for name in wanted:
-        if name not in STATUSES | {"interrupted"}:
-            raise ValueError(f"{name!r} is no status; there are {', '.join(sorted(STATUSES | {'interrupted'}))}.")
-    conditions, values = [], []
-    if wanted:
-        stored = set(wanted) | (ACTIVE if not ACTIVE.isdisjoint(wanted) or "interrupted" in wanted else set())
-        stored.discard("interrupted")  # how a run without a living owner is shown, not kept
-        conditions.append(f"status in ({', '.join('?' * len(stored))})")
-        values += sorted(stored)
-    if workflow is not None:
-        conditions.append("workflow = ?")
-        values.append(workflow)
-    where = f" where {' and '.join(conditions)}" if conditions else ""
-    query = f"select * from instances{where} order by updated_at desc"
-    table = engine.ask(lambda engine: _as_shown(engine, engine.journal.query(query, values)))
-    column = {name: position for position, name in enumerate(table.columns)}
-    rows = [row for row in table.rows if not wanted or row[column["status"]] in wanted]
-    rows = rows if limit is None else rows[:limit]
-    found = [Instance[Any](engine, row[column["instance_id"]], row[column["workflow"]]) for row in rows]
-    return Instances(found, Answer(Table(table.columns, table.types, rows)))
-
-
-def _as_shown(engine: Engine, table: Table) -> Table:
-    """Status and owner as a person reads them. Runs on the engine's thread."""
-    rows = []
-    for row in table.rows:
-        shown = dict(zip(table.columns, row, strict=True))
-        active = shown["status"] in ACTIVE
-        if active:
-            shown["status"] = status_of(engine, shown["instance_id"])[0]
-        shown["owner"] = ownership.describe(shown["owner"] or "") if active else None
-        rows.append(tuple(shown.values()))
-    return Table(table.columns, table.types, rows)
+    return find(current(), Filter.of(status, workflow, since, until, text, limit))
 
 
 def sql(query: str) -> Answer:
-    """Answer a SELECT over the journal's public views: instances, runs, steps, attempts, compensations, events.
+    """Answer a SELECT over the journal's public views: instances, runs, steps, attempts, compensations, limits, events.
 
     >>> rn.sql("select name, count(*) from steps group by name").df()  # doctest: +SKIP
     """
     return Answer(current().ask(lambda engine: engine.journal.query(query)))
+
+
+def questions() -> list[Question]:
+    """Return what the instances of the current journal ask people and nobody has answered, oldest first.
+
+    >>> [(each.instance_id, each.question) for each in rn.questions()]  # doctest: +SKIP
+    [('expense-17', 'Approve the expense?')]
+    """
+    found: list[Question] = current().ask(open_questions)
+    return found
 
 
 def start(
@@ -288,6 +282,7 @@ def _forget(engine: Engine, instance_id: str) -> int:
     if live is not None:
         engine.put_down(live)
         engine.forget(live)
+    engine.code_kept.clear()  # what is executed anew keeps its code anew
     return engine.journal.forget([each.run for each in engine.journal.runs(instance_id)], now_us())
 
 
@@ -306,18 +301,10 @@ def resume(engine: Engine, instance_id: str, *, strict: bool = False) -> Found:
     row = engine.ask(lambda engine: engine.journal.load(head.run)[0])
     inputs = workflow.recall(row.event.payload, head.digest)
     latch = Latch()
-    start = _start(Request(workflow, inputs, instance_id), latch)
+    start = start_of(Request(workflow, inputs, instance_id), latch)
     start.strict = strict
     engine.inbox.put(start)
     return started(latch.get())
-
-
-def _start(request: Request, waiter: Any, host: hosts.Host | None = None, told: Observer | None = None) -> Start:
-    told = told or observer()
-    streams.install()
-    prints = request.workflow.fingerprint()
-    notebook, cell = told.provenance()
-    return Start(request, prints.digest, dict(prints.reads), waiter, host, told.attached, notebook, cell, told.output())
 
 
 class EngineLauncher:
@@ -325,7 +312,10 @@ class EngineLauncher:
 
     def start(self, request: Request) -> Instance[Any]:
         engine, latch, told = current(), Latch(), observer()
-        engine.inbox.put(_start(request, latch, told=told))
+        start = start_of(request, latch, told=told)
+        if start.output is None or start.output.through:
+            start.progress = None  # a line that is drawn over would meet what else is written there by then
+        engine.inbox.put(start)
         found = started(latch.get())
         handle = Instance[Any](engine, found.run.instance, request.workflow.name, request.workflow)
         told.found(handle, found.what, found.line)
@@ -338,135 +328,43 @@ class EngineLauncher:
         __tracebackhide__ = True
         return CellCall(current(), request).run()
 
+    def send(
+        self, instance_id: str, event: str, payload: object, event_id: str | None, via: str, by: str | None
+    ) -> Receipt:
+        from romancy_nb.runtime import sending
+
+        return sending.send(current(), instance_id, event, payload, event_id=event_id, via=via, by=by)
+
+    def schedule(self, request: Request) -> Instance[Any]:
+        from romancy_nb.runtime import schedules
+
+        schedules.replace(current(), request)
+        return self.start(request)
+
+    def run_steps(self, request: Request) -> tuple[str, list[tuple[Outcome, str]]]:
+        __tracebackhide__ = True
+        from romancy_nb.runtime import batches
+
+        return batches.run_steps(request)
+
+    def run_instances(
+        self, requests: Sequence[Request], concurrency: int, *, total: int, failed: int
+    ) -> list[tuple[str, Any, BaseException | None]]:
+        __tracebackhide__ = True
+        from romancy_nb.runtime import batches
+
+        return batches.run_instances(requests, concurrency, total=total, failed=failed)
+
+    def publish(self, channel: str, payload: Payload) -> Published:
+        from romancy_nb.runtime import channels
+
+        by = _user()
+        found: Published = current().ask(lambda engine: channels.publish(engine, channel, payload, by))
+        return found
+
     async def run_async(self, request: Request) -> Any:
         __tracebackhide__ = True
         return await CellCall(current(), request).run_async()
-
-
-class CellCall:
-    """A call that waits where it is made, and lends its thread to the run (X1)."""
-
-    def __init__(self, engine: Engine, request: Request) -> None:
-        self._engine = engine
-        self._request = request
-        self._host = hosts.CellHost()
-        self._host.on_stop = self._stop_pressed
-        self._observer = observer()
-        self._start = _start(request, self._host, self._host, self._observer)
-        self._stopping = False
-        self._run: LiveRun | None = None
-        self._handle: Instance[Any] | None = None
-
-    def run(self) -> Any:
-        """Wait on this thread; Stop pauses the run durably."""
-        __tracebackhide__ = True
-        host = self._host
-        with host.catching_stop():
-            self._engine.inbox.put(self._start)
-            while True:
-                message = host.next()
-                if callable(message):
-                    host.do(message)
-                told = self._take(message)
-                if told is not None:
-                    self._finish(told)
-                    break
-                if host.interrupts:
-                    raise self._interrupted()
-        return self._value(told)
-
-    async def run_async(self) -> Any:
-        """Wait on the kernel's loop; activations run on it too, between its other callbacks."""
-        __tracebackhide__ = True
-        loop, host = asyncio.get_running_loop(), self._host
-        wake = asyncio.Event()
-        host.on_put = lambda: loop.call_soon_threadsafe(wake.set)
-        self._engine.inbox.put(self._start)
-        try:
-            with heartbeat():
-                while True:
-                    wake.clear()
-                    message = host.next(0)
-                    if message is None:
-                        await wake.wait()
-                        continue
-                    if callable(message):
-                        with host.catching_stop():  # the kernel's own way would wait for the loop, which is busy here
-                            host.do(message)
-                    told = self._take(message)
-                    if told is not None:
-                        self._finish(told)
-                        break
-                    if host.interrupts:
-                        raise AwaitInterrupted(str(self._interrupted()))
-        except asyncio.CancelledError as error:
-            if isinstance(error, AwaitInterrupted):
-                raise
-            host.interrupts += 1
-            raise AwaitInterrupted(str(self._interrupted())) from None
-        return self._value(told)
-
-    def _take(self, message: Any) -> Finished | None:
-        if isinstance(message, Finished):
-            return message
-        if isinstance(message, Found):
-            self._run = message.run
-            self._handle = Instance(
-                self._engine, message.run.instance, self._request.workflow.name, self._request.workflow
-            )
-            self._observer.found(self._handle, message.what, message.line)
-        return None
-
-    def _finish(self, told: Finished) -> None:
-        self._drain()
-        run = self._run
-        if run is not None and run.executed and run.replayed + run.reused:
-            self._observer.notice(f"from journal: {run.replayed + run.reused}, executed: {run.executed}")
-        for line in starts.effects_that_stand(run, told) if run is not None else ():
-            self._observer.notice(line)
-        if self._handle is not None:
-            self._observer.ended(self._handle, told.error)
-
-    def _value(self, told: Finished) -> Any:
-        """Return the result or raise the error, outside of every ``with``: those set attributes of an error that passes."""
-        __tracebackhide__ = True
-        if told.error is not None:
-            throw(told.error)
-        return decoded(self._request.workflow, self._request.workflow.name, told.payload)
-
-    def _drain(self) -> None:
-        """Do what is still queued for this thread: executions to be put down."""
-        while (message := self._host.next(0)) is not None:
-            if callable(message):
-                self._host.do(message)
-
-    def _stop_pressed(self) -> None:
-        """Ask the engine to pause; from a signal handler before user code is broken, so that what comes of that is void."""
-        if not self._stopping:
-            self._stopping = self._start.abandoned = True
-            self._engine.stop_thread(self._host.ident)
-            self._engine.inbox.put(Interrupt(self._start, self._host))
-
-    def _interrupted(self) -> RunInterrupted:
-        """Wait until the run is paused durably and its execution put down; a second Stop lets go at once."""
-        self._stop_pressed()
-        host, first, until = self._host, self._host.interrupts, monotonic() + LET_GO
-        paused: Paused | None = None
-        while paused is None and host.interrupts == first and (left := until - monotonic()) > 0:
-            message = host.next(left)
-            if isinstance(message, Paused):
-                paused = message
-            elif isinstance(message, Found):
-                self._take(message)
-            elif callable(message):
-                host.do(message)
-        self._drain()
-        execution = self._run.execution if self._run is not None and self._run.host in {host, None} else None
-        if execution is not None:
-            execution.put_down()
-        if self._handle is not None and paused is not None and not paused.busy:
-            self._observer.ended(self._handle, RunInterrupted())
-        return RunInterrupted(endings.stopped(paused, self._run))
 
 
 def _after_fork() -> None:

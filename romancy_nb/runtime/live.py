@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from romancy_nb.core.commands import Delivery, Ended, OpenCall
+from romancy_nb.core.commands import Delivery, Ended, OpenCall, OpenOutside, OpenTimer
 from romancy_nb.core.events import Event
 from romancy_nb.payloads.payload import Payload
 
 if TYPE_CHECKING:
     from romancy_nb.core.activation import Execution
     from romancy_nb.core.ledger import Ledger
-    from romancy_nb.core.replay import Key, Numbered, Pool
+    from romancy_nb.core.pool import Pool
+    from romancy_nb.core.replay import Key, Numbered
     from romancy_nb.core.saga import Plan
     from romancy_nb.definitions.workflow import Workflow
+    from romancy_nb.runtime.dispatcher import Attempt
     from romancy_nb.runtime.hosts import Host
-    from romancy_nb.runtime.inbox import Start, Waiter
+    from romancy_nb.runtime.inbox import Child, Start, Waiter
     from romancy_nb.runtime.observers import Outlet
+    from romancy_nb.runtime.progress import Counting
 
 __all__ = ["Build", "LiveRun"]
 
@@ -65,7 +69,23 @@ class LiveRun:
     pending: list[Delivery] = field(default_factory=list)
     sent: list[Delivery] = field(default_factory=list)
     calls: dict[str, OpenCall] = field(default_factory=dict)
-    timers: set[str] = field(default_factory=set)
+    floors: list[Attempt] = field(default_factory=list)
+    """Attempts that write to the cell directly (N4)."""
+    timers: dict[str, OpenTimer] = field(default_factory=dict)
+    outside: dict[str, OpenOutside] = field(default_factory=dict)
+    """What its code awaits from outside, by place, in the order in which it asked."""
+    awaiting: dict[str, deque[str]] = field(default_factory=dict)
+    """Places that wait for an event, by its name."""
+    asked: set[str] = field(default_factory=set)
+    """Names of the events that answer questions which it has asked people."""
+    arrivals: dict[str, deque[Numbered]] = field(default_factory=dict)
+    """Events that have arrived and that nothing awaits yet, by name."""
+    children: dict[str, Child] = field(default_factory=dict)
+    """Children that have not come to their end, by the place of their call, or of their undo."""
+    leaving: dict[str, Child] = field(default_factory=dict)
+    """Children that its code gave up and that have not ended."""
+    lineage: tuple[tuple[str, str], ...] = ()
+    """The workflows above it, the topmost first."""
     waiters: list[Waiter] = field(default_factory=list)
     ended: Ended | None = None
     error_payload: Payload | None = None
@@ -85,6 +105,8 @@ class LiveRun:
     """The call that took the run up, which a mismatch turns into a new run (R7)."""
     outlet: Outlet | None = None
     """The output of the cell that made that call (N4)."""
+    parked: bool = False
+    """It waits without an execution; when something comes for it, it is built again from history (``parking``)."""
     again: bool = False
     """It is rebuilt where nobody looks: what its code has printed before is not printed again."""
     replay_only: bool = False
@@ -100,6 +122,10 @@ class LiveRun:
     """Places of calls that the code cancelled and that have not settled."""
     trouble: BaseException | None = None
     """Why it was put down when its rows could not be written."""
+    first: Event | None = None
+    """Its first row."""
+    subscribed: dict[str, str] = field(default_factory=dict)
+    """The channels that it has subscribed to, and how."""
     ledger: Ledger | None = None
     """A notebook's run has no code of its own; this finds and answers its calls (R14)."""
     asking: dict[str, list[Waiter]] = field(default_factory=dict)
@@ -123,6 +149,8 @@ class LiveRun:
     undo_meta: dict[str, Any] = field(default_factory=dict)
     undone: dict[Key, int] = field(default_factory=dict)
     """How often equal calls were undone in earlier runs: they are other calls now (A4)."""
+    batch: Counting | None = None
+    """How far the map is that its code makes just now."""
     secrets: dict[str, Any] = field(default_factory=dict)
     """Inputs of calls that are not journaled, by place: an undo may take them."""
 

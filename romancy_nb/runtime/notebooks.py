@@ -232,6 +232,7 @@ class Notebooks(Activations):
             self._stop_attempt(flying)
         else:
             self._timers.cancel((run.key, place, "retry"))
+            self.limits.drop((run.key, place))
             run.calls.pop(place, None)
 
 

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from romancy_nb.runtime.inbox import Resting
     from romancy_nb.runtime.instance import Instance
 
-__all__ = ["Console", "Observer", "Outlet", "observer", "use_observer"]
+__all__ = ["Console", "Observer", "Outlet", "how_to_answer", "observer", "redraw", "use_observer"]
 
 log = logging.getLogger("romancy_nb")
 
@@ -59,6 +61,9 @@ class Observer(Protocol):
     def found(self, instance: Instance[Any], action: str, line: str) -> None:
         """The engine knows what the call does; *line* says it (R11)."""
 
+    def shows(self, instance: Instance[Any]) -> None:
+        """From here on there may be a timeline of the run that the call waits for."""
+
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
         """The call returns or raises now."""
 
@@ -67,6 +72,21 @@ class Observer(Protocol):
 
     def notice(self, line: str) -> None:
         """Something that the person should know."""
+
+    def waits(self, instance: Instance[Any], resting: Resting) -> bool:
+        """The run waits for something outside: show what for. Is the cell to end now, so that the kernel is free (N5)?"""
+        ...
+
+    def progress(self, line: str) -> None:
+        """How far a map is: *line* stands in the place of the one before."""
+
+    def batch_ended(self, line: str) -> None:
+        """A map is over: *line*, which follows from history, is what stays. "": it was stopped, or waits."""
+
+    @property
+    def frees_kernel(self) -> bool:
+        """Is a cell to end when all that it waits for rests (N5)?"""
+        ...
 
     def provenance(self) -> tuple[str | None, str | None]:
         """Path of the notebook and id of the cell that make the call, where known."""
@@ -83,6 +103,10 @@ class Observer(Protocol):
 class Console:
     """A terminal gets a line on standard error; anything else the log."""
 
+    def __init__(self) -> None:
+        self._drawn = 0  # columns of the line of progress that stands there
+        self._over = False
+
     @property
     def attached(self) -> bool:
         return bool(getattr(sys, "ps1", None)) or sys.flags.interactive == 1
@@ -90,11 +114,39 @@ class Console:
     def found(self, instance: Instance[Any], action: str, line: str) -> None:
         self.notice(line)
 
-    def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
+    def shows(self, instance: Instance[Any]) -> None:
         pass
+
+    def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
+        self.batch_ended("")
 
     def left(self, instance: Instance[Any]) -> None:
         pass
+
+    def waits(self, instance: Instance[Any], resting: Resting) -> bool:
+        for line in how_to_answer(resting):
+            print(line, file=sys.stderr) if sys.stderr is not None else log.info("%s", line)
+        return False
+
+    @property
+    def frees_kernel(self) -> bool:
+        return False
+
+    def progress(self, line: str) -> None:
+        if self._over:
+            return
+        if sys.stderr is not None and sys.stderr.isatty():
+            self._drawn = redraw(sys.stderr, line, self._drawn)
+        else:
+            log.debug("%s", line)
+
+    def batch_ended(self, line: str) -> None:
+        self._over = True
+        if self._drawn and sys.stderr is not None:
+            redraw(sys.stderr, "", self._drawn)
+            self._drawn = 0
+        if line:
+            self.notice(line)
 
     def notice(self, line: str) -> None:
         if sys.stderr is not None and sys.stderr.isatty():
@@ -110,6 +162,30 @@ class Console:
 
     def output(self) -> Outlet | None:
         return None
+
+
+def how_to_answer(resting: Resting) -> list[str]:
+    """Say what a run waits for, and how that can be brought from a terminal, a line each."""
+    from romancy_nb.runtime.typed import expected
+
+    lines = []
+    several = len({each.event for each in resting.questions}) > 1
+    for each in resting.questions:
+        which = f" --question {each.event}" if several else ""
+        how = f"romancy-nb answer {each.instance_id}{which} {expected(each.schema)}"
+        lines.append(f"{each.workflow} asks: {each.question} Answer with {how}")
+    for waiting, workflow, name in resting.events:
+        how = f"rn.send({waiting!r}, {name!r}, ...), or romancy-nb send {waiting} {name} JSON"
+        lines.append(f"{workflow} waits for event {name!r}. Send it with {how}")
+    return lines
+
+
+def redraw(stream: Any, line: str, drawn: int) -> int:
+    """Draw *line* over one of *drawn* columns; return how many it has itself."""
+    line = line[: max(10, shutil.get_terminal_size().columns - 1)]
+    stream.write("\r" + line.ljust(drawn) + ("" if line else "\r"))
+    stream.flush()
+    return len(line)
 
 
 _choose: Callable[[], Observer] = Console

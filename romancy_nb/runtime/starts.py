@@ -157,10 +157,14 @@ def check_inputs(start: Start, head: Head, recorded: str) -> None:
         )
     if head.digest != request.inputs.digest:
         raise InputsDiffer(
-            f"Instance {head.instance} of {head.workflow} was started with {recorded or 'other inputs'} and is now asked for with "
-            f"{request.inputs.payload.text}. One id stands for one set of inputs: use another instance_id, or leave it out "
-            "and the id follows from the inputs."
+            f"Instance {head.instance} of {head.workflow} was started with {_shown(recorded) or 'other inputs'} and is now "
+            f"asked for with {_shown(request.inputs.payload.text)}. One id stands for one set of inputs: use another "
+            "instance_id, or leave it out and the id follows from the inputs."
         )
+
+
+def _shown(inputs: str) -> str:
+    return words.clip(inputs, 500)  # the rows of a map are thousands
 
 
 def refusal(action: Action, head: Head) -> RunProblem:

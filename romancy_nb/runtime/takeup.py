@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from romancy_nb.clock import now_us
 from romancy_nb.core import events as ev
 from romancy_nb.core import saga
 from romancy_nb.core.events import Event
-from romancy_nb.core.replay import Key, Numbered, Pool, leaves_doubt
+from romancy_nb.core.pool import leaves_doubt
+from romancy_nb.core.replay import Key, Numbered
 from romancy_nb.core.transitions import ACTIVE, Action, Owner, decide, retry_point
 from romancy_nb.definitions import registry
 from romancy_nb.errors import HistoryMismatch, RunPaused, WrongArguments
 from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.failures import decode_failure
-from romancy_nb.runtime import cancelling, endings, ownership, parting, starts, undoing
+from romancy_nb.runtime import (
+    cancelling,
+    chains,
+    children,
+    endings,
+    outside,
+    ownership,
+    parting,
+    recurring,
+    resting,
+    starts,
+    undoing,
+)
 from romancy_nb.runtime.inbox import Finished, Found, Start
 from romancy_nb.runtime.live import Build, LiveRun
 
 if TYPE_CHECKING:
+    from romancy_nb.core.pool import Pool
     from romancy_nb.runtime.hosts import Host
     from romancy_nb.runtime.state import State
 
@@ -48,6 +63,11 @@ class TakeUp:
         if head is not None and (head.digest != request.inputs.digest or head.workflow != request.workflow.name):
             first = engine.journal.load(head.run, parts=False)[0].event
             starts.check_inputs(start, head, first.payload.text if first.payload else "")
+        if head is not None and head.called:
+            self._use_own_inputs(start, head)
+        if head is not None and start.child and start.follows and (end := self.outcome(head.run)) is not None:
+            start.waiter.tell(end)  # it has ended in the process that advanced it
+            return
         if head is not None:
             start.whose = starts.other_notebook(head, start)
         edited = head is not None and head.code != start.code
@@ -59,7 +79,15 @@ class TakeUp:
             action = Action.RESUME if owner == "nobody" else action
         if request.redo and head is not None and action in {Action.REPLAY, Action.RETRY, Action.RESUME}:
             action = Action.NEW_RUN
+        if start.child and action is Action.REFUSE_CANCELLED:
+            action = Action.NEW_RUN
         self._do(action, start, instance, head)
+
+    def _use_own_inputs(self, start: Start, head: Head) -> None:
+        """An instance that has recurred goes on with the inputs of its newest run; the call's own began the first."""
+        first, request = self._engine.journal.load(head.run)[0].event, start.request
+        if first.payload is not None and first.digest != request.inputs.digest:
+            start.request = replace(request, inputs=request.workflow.recall(first.payload, first.digest))
 
     def _do(self, action: Action, start: Start, instance: str, head: Head | None) -> None:
         if action is Action.START or head is None:
@@ -132,6 +160,8 @@ class TakeUp:
         live.attached = live.attached or start.attached
         action = Action.ATTACH if live.code == start.code else Action.ATTACH_OLD_CODE
         self._tell(start, live, action, head)
+        if hasattr(start.waiter, "interrupts") and resting.rests(self._engine, live):
+            resting.tell_one(self._engine, live, start.waiter)
 
     # -- doing ----------------------------------------------------------
 
@@ -141,16 +171,24 @@ class TakeUp:
         earlier: Event | None = None
         number = 1
         redo: frozenset[str] = frozenset()
+        kept_events: list[Event] = []
         undone: dict[Key, int] = {}
+        family: dict[str, object] = {}
         if head is not None:
-            histories = [(h.run, self._load(h.run)) for h in reversed(engine.journal.runs(instance))]
-            earlier, number = histories[-1][1][0][1], head.number + 1
+            number = head.number + 1
+            histories = chains.own(engine, instance, number)
+            newest = histories[0][1]
+            first, kept_events = newest[0][1], outside.carried(newest)
+            old_reads = dict((first.meta or {}).get("reads", {}))
+            if (anew := chains.anew(engine, instance, newest, number)) is not None:
+                inputs = start.request.workflow.recall(anew.payload, anew.digest)
+                start.request, histories = replace(start.request, inputs=inputs), anew.histories
+            family = children.inherited(first) | (anew.facts if anew is not None else recurring.standing(first))
+            earlier = histories[-1][1][0][1]
             redo = _redo(start.request.redo, histories)
-            kept = [each for each in histories if not starts.is_forgotten(each[1])]
-            start.forgot = not kept
-            pool = Pool([(key, [(s, e) for s, e in rows if e.name not in redo]) for key, rows in kept])
+            start.forgot = all(starts.is_forgotten(rows) for _, rows in histories)
+            pool = chains.pool(histories, redo)
             undone = pool.undone
-            old_reads = dict((histories[0][1][0][1].meta or {}).get("reads", {}))
         else:
             old_reads = None
         event = starts.started_event(
@@ -158,9 +196,12 @@ class TakeUp:
         )
         if old_reads is not None and event.meta is not None and (cause := starts.explain(old_reads, start.reads)):
             event = event._replace(meta={**event.meta, "cause": cause})
+        if family:
+            event = event._replace(meta={**family, **(event.meta or {})})
         run = self._live(start, starts.new_run_key(now), instance, number)
-        run.opening = [event]
-        run.build, run.pool = Build([(1, event)], pool), pool
+        run.digest = head.digest if head is not None else run.digest
+        run.opening = [event, *kept_events]
+        run.build, run.pool = Build(list(enumerate(run.opening, 1)), pool), pool
         run.redo, run.undone = redo, undone
         self._admit(start, run, action, head, old_reads)
 
@@ -183,7 +224,7 @@ class TakeUp:
         if self._forgotten(start, head, rows) or self._overdue(start, head, rows[-1][1]):
             return
         if void_from is None and head.status == "paused" and (rows[-1][1].meta or {}).get("reported"):
-            void_from = retry_point(rows)
+            void_from = self._retry_point(start, rows)
             did_more = void_from is None  # the code did, after that failure: cleaned up, undid a block
             if did_more and not start.strict:
                 self._new_run(start, head.instance, head, "retry", Action.RETRY)
@@ -217,21 +258,30 @@ class TakeUp:
     def take_up_undo(self, run: LiveRun, rows: list[Numbered]) -> None:
         """Make *run* one that is being undone, by this process from here on."""
         decided = next(event for _, event in rows if event.kind == ev.RUN_COMPENSATING)
+        run.first = rows[0][1]
         run.epoch += 1
-        run.status, run.undo, run.undo_meta = "compensating", saga.plan(rows), dict(decided.meta or {})
+        run.status, run.undo, run.undo_meta = (
+            "compensating",
+            children.undo_plan(self._engine, rows),
+            dict(decided.meta or {}),
+        )
         run.error_payload = decided.payload
         meta = {"owner": self._engine.token, "epoch": run.epoch}
         self._engine.record(run, [Event(ev.RUN_COMPENSATING, now_us(), meta=meta)])
 
     def _retry(self, start: Start, head: Head) -> None:
         rows = self._load(head.run)
-        point = retry_point(rows)
+        point = self._retry_point(start, rows)
         if point is None:
             self._new_run(start, head.instance, head, "retry", Action.RETRY)
         else:
             failed = next(event for seq, event in rows if seq == point)
             intent = next(event for _, event in rows if event.kind in ev.INTENTS and event.call == failed.call)
             self._resume(start, head, Action.RETRY, point, doubt=leaves_doubt(intent, failed))
+
+    @staticmethod
+    def _retry_point(start: Start, rows: list[Numbered]) -> int | None:
+        return None if start.request.workflow.retries_anew else retry_point(rows)
 
     def _overdue(self, start: Start, head: Head, last: Event) -> bool:
         """Its deadline passed while nobody ran it, and a person is there: tell them before it is undone for that alone (A7)."""
@@ -264,10 +314,15 @@ class TakeUp:
         run.pending = [delivery for delivery in run.pending if delivery.place not in run.noted]
         engine.put_down(run)
         run.calls.clear()
-        run.host, run.again = host, True
-        rows = self._load(run.key)
-        run.build = Build(rows, None if run.replay_only else self._earlier(run, rows[0][1]))
+        run.host = host
+        self.build_again(run, self._load(run.key))
         engine.make_ready(run)
+
+    def build_again(self, run: LiveRun, rows: list[Numbered]) -> None:
+        """Have the execution of a live run built anew at its next activation, silently, from its history in *rows*."""
+        run.again = True
+        earlier = None if run.replay_only else self._earlier(run, rows[0][1])
+        run.build, run.pool = Build(rows, earlier), earlier
 
     def parted(self, run: LiveRun, mismatch: HistoryMismatch) -> None:
         """Code and history do not fit: by hand that is an edit and makes a new run; a strict resume is stuck (R7)."""
@@ -277,7 +332,7 @@ class TakeUp:
             return
         first = self._load(run.key)[0][1]
         edited = parting.edits(run.workflow.name, first, start.reads) if start is not None else ""
-        if start is None or start.strict:
+        if start is None or start.strict or run.again:  # nobody has called it just now who could have meant a new run
             endings.stick(engine, run, mismatch, edited)
             return
         waiters, run.waiters = run.waiters, []
@@ -294,13 +349,9 @@ class TakeUp:
 
     def _earlier(self, run: LiveRun, started: Event) -> Pool | None:
         """What earlier runs of the instance can still answer to a run that was begun in some other execution (R2)."""
-        if run.number == 1:
-            return None
-        heads = [head for head in self._engine.journal.runs(run.instance) if head.number < run.number]
-        redo = set((started.meta or {}).get("redo", ()))
-        histories = [(h.run, self._load(h.run)) for h in reversed(heads)]
-        kept = [each for each in histories if not starts.is_forgotten(each[1])]
-        return Pool([(key, [(s, e) for s, e in rows if e.name not in redo]) for key, rows in kept])
+        histories = chains.answering(self._engine, run.instance, started.meta or {}, run.number)
+        redo = frozenset((started.meta or {}).get("redo", ()))
+        return chains.pool(histories, redo) if histories else None
 
     def recover(self, head: Head) -> Head:
         """Give events to what a run's dead process did not come to: outcomes that were committed with what an activity
@@ -314,7 +365,9 @@ class TakeUp:
         """
         engine = self._engine
         settled = engine.journal.outcomes(head.run)
-        letters = [letter for letter in engine.journal.letters() if letter.run == head.run]
+        letters = [letter for letter in engine.journal.letters() if letter.run]
+        mine = engine.journal.run_heads([letter.run for letter in letters])
+        letters = [each for each in letters if each.run in mine and mine[each.run].instance == head.instance]
         if not settled and not letters:
             return head
         rows = engine.journal.load(head.run, parts=False)
@@ -326,9 +379,11 @@ class TakeUp:
         }
         lost = [event for event in settled if (event.call, event.attempt) not in known]
         for letter in letters:
-            engine.take(letter)
-        if letters and not any(row.event.kind == ev.CANCEL_REQUESTED for row in rows):
-            lost.append(Event(ev.CANCEL_REQUESTED, now_us(), meta=letters[0].facts))
+            engine.take(letter, head.run)
+        lost += [letter.event._replace(at=now_us()) for letter in letters if letter.event is not None]
+        wishes = [letter.facts for letter in letters if letter.kind == "cancel"]
+        if wishes and not any(row.event.kind == ev.CANCEL_REQUESTED for row in rows):
+            lost.append(Event(ev.CANCEL_REQUESTED, now_us(), meta=wishes[0]))
         if not lost:
             return head
         engine.add_rows([Row(head.run, number, event) for number, event in enumerate(lost, rows[-1].seq + 1)])
@@ -353,7 +408,7 @@ class TakeUp:
         run.outlet = start.output
         run.attached = start.attached
         if head is not None:
-            run.next_seq, run.epoch = head.last_seq + 1, head.epoch
+            run.next_seq, run.epoch, run.digest = head.last_seq + 1, head.epoch, head.digest
         return run
 
     def _empty(self, start: Start, head: Head) -> LiveRun:
@@ -384,6 +439,9 @@ class TakeUp:
         engine = self._engine
         run.waiters.append(start.waiter)
         run.started = head.started if head is not None else now_us()
+        if run.build is not None:
+            run.lineage = children.lineage(run.build.rows)
+            run.first = run.build.rows[0][1]
         run.host = start.host if start.host is not None else engine.host()
         engine.admit(run)
         limit = run.workflow.options.timeout

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 __all__ = ["Key", "Timers"]
 
 Key = tuple[int, str, str]
-"""Run key, place of the call, and what is due there: "timer", "retry" or "limit"."""
+"""Run key, place of the call, and what is due there: "timer", "retry", "limit" …; key 0: of no run, the engine is to wake."""
 
 
 class Timers:
@@ -26,9 +26,14 @@ class Timers:
         self._created += 1
         self._valid[key] = self._created
         heapq.heappush(self._heap, (due, self._created, key))
+        self._tidy()
 
     def cancel(self, key: Key) -> None:
         self._valid.pop(key, None)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Throw out what was cancelled or replaced once that is most of the heap."""
         if len(self._heap) > 64 and len(self._heap) > 4 * len(self._valid):
             self._heap = [entry for entry in self._heap if self._valid.get(entry[2]) == entry[1]]
             heapq.heapify(self._heap)

@@ -12,7 +12,7 @@ from romancy_nb.errors import JournalError, NotJournalable, RomancyError
 from romancy_nb.journal.protocol import Batch, Row
 from romancy_nb.runtime import endings
 from romancy_nb.runtime.dispatcher import Attempt
-from romancy_nb.runtime.inbox import Finished, Tell, Waiter
+from romancy_nb.runtime.inbox import Finished, Posted, Tell, Waiter
 from romancy_nb.runtime.live import LiveRun
 from romancy_nb.runtime.state import State
 
@@ -36,9 +36,10 @@ class Turns(State):
 
     def _commit(self) -> None:
         """Make the turn durable, then let it have its effects."""
-        if self._rows or self._taken:
+        if self._rows or self._taken or self._posted:
             self.hold()
-            batch = Batch(randbits(62), self._rows, taken=self._taken)
+            taken = [letter.id for letter in self._taken]
+            batch = Batch(randbits(62), self._rows, taken=taken, posted=self._posted, texts=self._texts)
             refused: dict[int, RomancyError] = {}
             try:
                 self.journal.commit(batch)
@@ -51,11 +52,14 @@ class Turns(State):
                 self.hold()
                 if not self.journal.committed(batch.turn):
                     self.journal.commit(batch)
-            except RomancyError as error:
-                refused = self._commit_apart(error)
-            self._rows, self._taken, touched, self._touched = [], [], self._touched, {}
+            except RomancyError:
+                refused = self._commit_apart()
+            self._rows, self._taken, self._posted, touched, self._touched = [], [], [], self._touched, {}
+            self._texts = {}
             for key, reason in refused.items():
                 self._fail_run(touched[key], [row for row in batch.rows if row.run == key], reason)
+            if self.taps:
+                self.taps.passed(batch.rows, refused)
         after, self._after = self._after, []
         for act in after:
             if isinstance(act, Attempt):
@@ -67,7 +71,7 @@ class Turns(State):
         if after:
             self._dispatcher.flush()
 
-    def _commit_apart(self, refusal: RomancyError) -> dict[int, RomancyError]:
+    def _commit_apart(self) -> dict[int, RomancyError]:
         """The batch was refused because of what is in it: commit each run's rows by themselves (X5).
 
         Returns the runs that were refused, with the reason.
@@ -75,16 +79,22 @@ class Turns(State):
         runs: dict[int, list[Row]] = {}
         for row in self._rows:
             runs.setdefault(row.run, []).append(row)
-        if len(runs) == 1:
-            return dict.fromkeys(runs, refusal)
+        letters: dict[int, list[int]] = {}
+        for letter in self._taken:
+            letters.setdefault(self._took.get(letter.id, 0), []).append(letter.id)
+        others = [each for key, found in letters.items() if key not in runs for each in found]
+        if self._posted or others:  # who sent was told that it is kept, or is about to be
+            self.journal.commit(Batch(randbits(62), taken=others, posted=self._posted))
         refused: dict[int, RomancyError] = {}
         for key, rows in runs.items():
             try:
-                self.journal.commit(Batch(randbits(62), rows))
+                self.journal.commit(Batch(randbits(62), rows, taken=letters.get(key, []), texts=self._texts))
             except JournalError:
                 raise
             except RomancyError as error:
                 refused[key] = error
+                for each in letters.get(key, []):
+                    self._took.pop(each, None)  # it is in the inbox still, and comes again
             else:
                 self._rows = [row for row in self._rows if row.run != key]
         return refused
@@ -99,13 +109,23 @@ class Turns(State):
 
         They are written with the first turn that can be (X5); the runs wait for somebody to call them again.
         """
-        rows, self._rows = self._rows, []
-        touched, self._touched = self._touched, {}
+        rows, touched = self._drop_turn()
         if self.stopped:
             return
         log.error("%s", error)
         for key, run in touched.items():
             self._fail_run(run, [row for row in rows if row.run == key], error)
+
+    def _drop_turn(self) -> tuple[list[Row], dict[int, LiveRun]]:
+        """Forget what this turn was to write. Letters that it took up come again, unless they have left the journal's inbox."""
+        rows, touched, taken = self._rows, self._touched, self._taken
+        self._rows, self._touched, self._taken, self._posted = [], {}, [], []
+        self.channels.stale = True
+        for letter in taken:
+            self._took.pop(letter.id, None)
+            self._in_question.add(letter.id)
+            self.inbox.put(Posted(letter))
+        return rows, touched
 
     def _fail_run(self, run: LiveRun, rows: list[Row], error: RomancyError) -> None:
         """What the turn had to say of *run* could not be written: it is put down, and its outcomes are kept in memory."""
@@ -167,8 +187,7 @@ class Turns(State):
 
     def _give_up_turn(self, bug: BaseException) -> None:
         """An error of ours: the runs of this turn are put down and whoever waits is told; the journal is as it was."""
-        rows, self._rows = self._rows, []
-        touched, self._touched = self._touched, {}
+        rows, touched = self._drop_turn()
         error = RomancyError(f"internal error of romancy_nb: {bug!r}. Nothing recorded is lost.")
         for key, run in touched.items():
             self._fail_run(run, [row for row in rows if row.run == key], error)

@@ -20,7 +20,7 @@ from romancy_nb.definitions.undo import undo_inputs
 from romancy_nb.errors import ActivityError, CompensationFailed, RunCancelled, RunPaused, RunTimedOut
 from romancy_nb.payloads.failures import decode_failure
 from romancy_nb.payloads.payload import Payload
-from romancy_nb.runtime import endings
+from romancy_nb.runtime import children, endings, keys, outside, recurring
 from romancy_nb.runtime.inbox import Finished
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ def begin(engine: State, run: LiveRun, why: str, **facts: Any) -> None:
     for delivery in run.sent + run.pending:  # what completed and the code never got is undone with the rest
         if delivery.kind in ev.OUTCOMES and delivery.place not in run.noted:
             engine.record(run, [endings.recorded(delivery)])
+    outside.put_back(run, run.sent + run.pending)
     run.sent, run.pending = [], []
     engine.commit_now()
     rows: list[Numbered] = [(row.seq, row.event) for row in engine.journal.load(run.key)]
-    run.undo = saga.plan(rows)
+    run.undo = children.undo_plan(engine, rows)
     run.undo_meta = {"why": why, **{key: value for key, value in facts.items() if value}}
     engine.put_down(run)
     run.ended = None
@@ -65,6 +66,9 @@ def go_on(engine: State, run: LiveRun) -> None:
     if step is None:
         _finish(engine, run)
         return
+    if step.child:
+        children.undo(engine, run, step)
+        return
     target = registry.find("compensation", step.name, step.module)
     if target is None:
         message = (
@@ -76,10 +80,14 @@ def go_on(engine: State, run: LiveRun) -> None:
     assert step.inputs is not None
     inputs = step.inputs if step.whole else undo_inputs(step.inputs, step.facts, step.result)
     code = fingerprint(target.function).digest
+    limits = target.limits(False) if target.limits is not None else ()  # an undo does not fail for want of a limit
     fresh = not step.begun
     if fresh:
         step.begun, step.first_at = True, now_us()
-        scheduled = Event(ev.COMPENSATION_SCHEDULED, step.first_at, step.place, step.name, code=code, payload=inputs)
+        meta = {"limit": list(limits)} if limits else None
+        scheduled = Event(
+            ev.COMPENSATION_SCHEDULED, step.first_at, step.place, step.name, code=code, payload=inputs, meta=meta
+        )
         engine.record(run, [scheduled])
     command = ActivityCommand(step.name, "", inputs, lambda: code, target, "never", extra=run.secrets.get(step.of))
     call = OpenCall(
@@ -91,7 +99,9 @@ def go_on(engine: State, run: LiveRun) -> None:
         next_at=step.next_at,
         first_at=step.first_at,
         fresh=fresh,
-        scope=f"{step.place}\0{run.number}",
+        scope=keys.undo_scope(step.place, run.number),
+        limits=limits,
+        queues=bool(limits),
     )
     run.calls[call.place] = call
     engine.execute(run, call)
@@ -125,23 +135,25 @@ def came_late(engine: State, run: LiveRun) -> None:
     """An activity that was given up has completed while the run is undone: that is undone as well, next of all (U1)."""
     if run.undo is not None and run.status == "compensating":
         engine.commit_now()
-        run.undo = saga.plan([(row.seq, row.event) for row in engine.journal.load(run.key)])
+        run.undo = children.undo_plan(engine, [(row.seq, row.event) for row in engine.journal.load(run.key)])
 
 
 def has_late_effect(engine: State, key: int) -> bool:
     """Has something completed after the run was undone, so that it stands?"""
     rows: list[Numbered] = [(row.seq, row.event) for row in engine.journal.load(key, parts=False)]
-    return saga.is_undoing(rows) and saga.plan(rows).next() is not None
+    return saga.is_undoing(rows) and children.undo_plan(engine, rows).next() is not None
 
 
 def pause(engine: State, run: LiveRun, reason: str, error: BaseException) -> None:
     """Let go of the undo: it goes on when somebody resumes the instance.
 
     Args:
-        reason: "interrupt" (Stop) or "missing" (a compensation is not defined here).
+        reason: "interrupt" (Stop), "missing" (a compensation is not defined here) or "child" (the undo of a child rests).
     """
     engine.record(run, [Event(ev.RUN_UNDO_PAUSED, now_us(), meta={"reason": reason, "message": str(error)})])
     run.status = "paused"
+    for place in run.calls:
+        engine.limits.drop((run.key, place))
     waiters, run.waiters = run.waiters, []
     for waiter in waiters:
         engine.tell_after_commit(run, waiter, Finished(error=error))
@@ -151,6 +163,10 @@ def _finish(engine: State, run: LiveRun) -> None:
     plan, facts = run.undo, run.undo_meta
     assert plan is not None
     why = facts.get("why")
+    if why == "recur":  # it was to be undone before it goes on
+        assert run.error_payload is not None
+        recurring.next_run(engine, run, run.error_payload, dict(facts["wish"]))
+        return
     meta = {key: value for key, value in facts.items() if key in {"reason", "by", "timeout"}}
     if plan.kept:
         meta["kept"] = plan.kept
@@ -218,6 +234,8 @@ def _gave_up(instance: str, step: saga.Step | None, payload: Payload | None, pla
     left = sum(each.status == "pending" for each in plan.steps)
     more = f" {left} further undo{'s wait' if left != 1 else ' waits'} behind it." if left else ""
     seq = step.seq if step is not None else 0
+    if step is not None and step.child:
+        name, of = f"of child {step.child}", f"{step.of_name}, call {step.of}"
     kind = (cause.original if isinstance(cause, ActivityError) else "") or type(cause).__name__
     told = f"{kind.removeprefix('builtins.')}: {cause}".rstrip(".")
     error = CompensationFailed(

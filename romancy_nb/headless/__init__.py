@@ -1,0 +1,1 @@
+"""Notebooks executed without a frontend: ``romancy-nb run``."""

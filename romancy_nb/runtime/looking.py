@@ -1,0 +1,101 @@
+"""Looking at a run that somebody follows: its rows, the runs beside it, and who advances it. On the engine's thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from romancy_nb.core import events as ev
+from romancy_nb.core.transitions import ACTIVE
+from romancy_nb.journal.protocol import Head, Row
+from romancy_nb.runtime.standing import head_of
+
+if TYPE_CHECKING:
+    from romancy_nb.runtime.engine import Engine
+    from romancy_nb.runtime.taps import Told
+
+__all__ = ["Found", "RunFacts", "again", "find", "look"]
+
+
+class RunFacts(NamedTuple):
+    """A run of an instance in a line; times in µs."""
+
+    number: int
+    status: str
+    reason: str
+    started: int
+    finished: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run as it is just now.
+
+    Attributes:
+        run: its key.
+        number: of the run, from 1.
+        rows: its history; empty where nothing is new.
+        runs: the runs of its instance, oldest first.
+        alive: does a process advance it?
+        here: does this one?
+    """
+
+    run: int
+    number: int
+    instance: str
+    rows: list[Row]
+    runs: tuple[RunFacts, ...]
+    alive: bool
+    here: bool
+
+
+def find(engine: Engine, instance: str, number: int | None, told: Told | None = None) -> Found:
+    """Return a run of *instance*, the newest where *number* is None; from here on *told* is told of what becomes of it.
+
+    Raises:
+        InstanceNotFound: there is no such run.
+    """
+    head = head_of(engine, instance)
+    heads = engine.journal.runs(instance)
+    found = head if number is None else next((each for each in heads if each.number == number), head)
+    if told is not None:
+        engine.taps.watch(found.run, instance, told)
+    return _found(engine, found, heads, engine.journal.load(found.run, parts=False))
+
+
+def again(engine: Engine, instance: str, run: int, known: int | None, told: Told | None = None) -> Found:
+    """Look at a run once more; its rows only where there are more than *known*, or where that is None."""
+    if told is not None:
+        engine.taps.watch(run, instance, told)
+    heads = engine.journal.runs(instance)
+    head = next((each for each in heads if each.run == run), None) or engine.journal.run_heads([run])[run]
+    rows = engine.journal.load(run, parts=False) if known is None or head.last_seq > known else []
+    return _found(engine, head, heads, rows)
+
+
+def look(engine: Engine, *, instance: str, known: int, number: int) -> Found:
+    """Look at the newest run of *instance*; its rows only where it is another one than *number*, or has more than *known* rows."""
+    head = head_of(engine, instance)
+    new = head.number != number or head.last_seq > known
+    rows = engine.journal.load(head.run, parts=False) if new else []
+    return _found(engine, head, engine.journal.runs(instance), rows)
+
+
+def _found(engine: Engine, head: Head, heads: list[Head], rows: list[Row]) -> Found:
+    facts = tuple(RunFacts(each.number, _status(engine, each), "", each.started, _end(each)) for each in heads)
+    here = _here(engine, head)
+    return Found(head.run, head.number, head.instance, rows, facts, here or engine.held_elsewhere(head), here)
+
+
+def _here(engine: Engine, head: Head) -> bool:
+    run = engine.live.get(head.run)
+    return run is not None and not run.finished and not run.replay_only and run.status != "paused"
+
+
+def _status(engine: Engine, head: Head) -> str:
+    alive = head.status not in ACTIVE or _here(engine, head) or engine.held_elsewhere(head)
+    return head.status if alive else "interrupted"
+
+
+def _end(head: Head) -> int | None:
+    return head.updated if f"run_{head.status}" in ev.RUN_ENDS else None
