@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from romancy_nb.widgets.snapshot import Snapshot, Step
+from romancy_nb.widgets.structure import Branch
 
-__all__ = ["Axis", "Segment", "axis_of", "segments"]
+__all__ = ["Axis", "Segment", "axis_of", "segments", "segments_of_branch"]
 
 FOLD: Final = 0.035
 """The width of a fold, as a share of the axis."""
@@ -76,7 +77,7 @@ def axis_of(view: Snapshot) -> Axis:
     end = max(_end(step, view.as_of) for step in view.steps)
     busy = [(a.started, a.finished or a.started) for step in view.steps for a in step.attempts]
     busy += [(a.started, view.as_of) for step in view.steps for a in step.attempts if a.outcome == "running"]
-    busy += [(step.started, step.started) for step in view.steps if step.kind == "side_effect"]
+    busy += [(step.started, step.started) for step in view.steps if step.at_once]
     return _folded(start, max(end, start + 1), busy)
 
 
@@ -121,10 +122,10 @@ def _idle(start: int, end: int, busy: Iterable[tuple[int, int]]) -> list[tuple[i
 
 def segments(step: Step, axis: Axis, as_of: int) -> list[Segment]:
     """Return the bar of *step*: a piece for each attempt, and the waiting in between."""
-    if step.kind == "side_effect":
+    if step.at_once:
         look = "failed" if step.status == "failed" else "journal" if step.from_journal else "ok"
         return [Segment(look, axis.at(step.started), axis.at(step.started))]
-    if step.kind == "timer":
+    if step.kind in {"timer", "wait", "question"}:
         return [Segment("wait", axis.at(step.started), axis.at(_end(step, as_of)))]
     pieces: list[Segment] = []
     reached = axis.at(step.started)
@@ -144,6 +145,17 @@ def segments(step: Step, axis: Axis, as_of: int) -> list[Segment]:
     if step.status == "waiting":
         pieces.append(Segment("wait", reached, max(reached, axis.at(as_of))))
     return pieces
+
+
+def segments_of_branch(branch: Branch, axis: Axis, as_of: int) -> list[Segment]:
+    """Return the bar of a branch: one piece, from the beginning of its first step to the end of its last."""
+    end = max(_end(step, as_of) for step in branch.steps)
+    status = branch.status
+    if status == "completed":
+        look = "journal" if all(step.from_journal for step in branch.steps) else "ok"
+    else:
+        look = {"in_doubt": "unknown", "waiting": "wait"}.get(status, status)
+    return [Segment(look, axis.at(branch.started), axis.at(end))]
 
 
 def _look(step: Step, outcome: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from romancy_nb.widgets.fallback_html import html
 from romancy_nb.widgets.fallback_text import text
-from romancy_nb.widgets.snapshot import Snapshot, history_json
+from romancy_nb.widgets.history import history_json
+from romancy_nb.widgets.snapshot import Snapshot
 
 __all__ = ["HISTORY_MIME", "history_json", "html", "mimebundle", "text"]
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 import textwrap
 from typing import Final
 
-from romancy_nb.widgets.axis import Axis, axis_of, segments
+from romancy_nb.widgets.axis import Axis, Segment, axis_of, segments, segments_of_branch
+from romancy_nb.widgets.layout import Gap, Heading, Lane, Layout
 from romancy_nb.widgets.marks import (
     MARKS,
-    Gap,
-    called,
+    heading,
     legend,
     look_of,
-    note,
+    look_of_branch,
+    note_of_branch,
+    other_runs,
+    progress_words,
     run_mark,
-    shown_rows,
     spent,
     summary,
     title,
 )
 from romancy_nb.widgets.outputs import in_brief
-from romancy_nb.widgets.snapshot import Snapshot, Step
+from romancy_nb.widgets.snapshot import Progress, Snapshot, Step
 from romancy_nb.words import duration, fit, utc, width
 
-__all__ = ["FOLDED", "NO_STEPS", "bar", "text"]
+__all__ = ["FOLDED", "NO_STEPS", "bar", "gauge", "text"]
 
 NO_STEPS: Final = "This workflow called no activity."
 _FILL: Final = {
@@ -57,10 +59,10 @@ def text(view: Snapshot, width: int = 100, rows: int = 60) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def bar(step: Step, axis: Axis, as_of: int, columns: int) -> str:
-    """Return the bar of one step in *columns* characters."""
+def bar(row: Step | Heading, axis: Axis, as_of: int, columns: int) -> str:
+    """Return the bar of one row in *columns* characters; a branch has one where its steps have none of their own."""
     cells = [" "] * columns
-    pieces = segments(step, axis, as_of)
+    pieces = pieces_of(row, axis, as_of)
     for piece in pieces:
         first = _column(piece.left, columns)
         last = max(first, _column(piece.right - 0.5 / columns, columns))
@@ -70,6 +72,21 @@ def bar(step: Step, axis: Axis, as_of: int, columns: int) -> str:
         across = any(piece.left < middle < piece.right for piece in pieces)
         cells[_column(middle, columns)] = _ACROSS if across else FOLDED
     return "".join(cells)
+
+
+def pieces_of(row: Step | Heading, axis: Axis, as_of: int) -> list[Segment]:
+    """Return what the bar of a row is made of."""
+    if isinstance(row, Step):
+        return segments(row, axis, as_of)
+    return segments_of_branch(row.branch, axis, as_of) if row.folded else []
+
+
+def gauge(progress: Progress, columns: int = 10) -> str:
+    """Return how far a step is as a bar in characters; empty where it does not know of how much."""
+    if not progress.total:
+        return ""
+    full = round(min(1.0, max(0.0, progress.done / progress.total)) * columns)
+    return "▰" * full + "▱" * (columns - full)
 
 
 def _column(share: float, columns: int) -> int:
@@ -88,33 +105,63 @@ def _head(view: Snapshot, columns: int) -> list[str]:
         lines += textwrap.wrap(line, columns, initial_indent="  ", subsequent_indent="  ")
     if view.output not in {"", "None"}:
         lines.append(f"  → {view.output}")
+    if others := other_runs(view):
+        lines += textwrap.wrap(others, columns, initial_indent="  ", subsequent_indent="  ")
     return [fit(line, columns) for line in lines]
 
 
 def _rows(view: Snapshot, columns: int, limit: int) -> list[str]:
-    axis = axis_of(view)
-    shown = shown_rows(view.steps, limit)
-    remark = min(28, max([width(note(row)) for row in shown if isinstance(row, Step)] + [0]))
+    axis, layout = axis_of(view), Layout(view)
+    shown = layout.lines(limit)
+    drawn = [row for row in shown if isinstance(row, Step | Heading)]
+    remark = min(28, columns * 3 // 10, max([width(_note(row, layout)) for row in drawn] + [0]))
     room = columns - 2 - _TIME - remark - 3
-    names = [width(_label(row)) for row in shown if isinstance(row, Step)]
-    label = min(max(names), max(18, room * 11 // 20))
-    track = room - label
+    label = min(max([width(_label(row, layout)) for row in drawn] + [0]), max(18, room * 11 // 20))
     lines = []
     for row in shown:
         if isinstance(row, Gap):
             lines.append(f"  … {row.words}")
-            continue
-        mark = MARKS[look_of(row)]
-        drawn = bar(row, axis, view.as_of, track)
-        took = spent(row, view.as_of)
-        lines.append(f"{mark} {fit(_label(row), label)} {drawn} {took:>{_TIME - 1}}  {note(row)}")
-        if brief := in_brief(row.outputs):
-            lines.append(f"{'  ' * min(row.depth, 8)}  │ {brief}")
+        elif isinstance(row, Lane):
+            lines.append(f"── {row.words} " + "─" * (columns - len(row.words) - 4))
+        else:
+            lines.append(_line(row, layout, bar(row, axis, view.as_of, room - label), label, view.as_of))
+            lines += _below(row)
     return [fit(line, columns) for line in lines]
 
 
-def _label(step: Step) -> str:
-    return "  " * min(step.depth, 8) + called(step)
+def _line(row: Step | Heading, layout: Layout, drawn: str, label: int, as_of: int) -> str:
+    if isinstance(row, Step):
+        mark, took = MARKS[look_of(row)], spent(row, as_of)
+    else:
+        mark, took = MARKS[look_of_branch(row.branch)], _took(row)
+    return f"{mark} {fit(_label(row, layout), label)} {drawn} {took:>{_TIME - 1}}  {_note(row, layout)}"
+
+
+def _took(row: Heading) -> str:
+    finished = row.branch.finished
+    return "" if finished is None else duration(finished - row.branch.started)
+
+
+def _below(row: Step | Heading) -> list[str]:
+    """What a step says and has put out, under its line."""
+    if isinstance(row, Heading):
+        return []
+    inset, said = f"{'  ' * min(row.depth, 8)}  │ ", []
+    if row.progress is not None:
+        said.append(f"{gauge(row.progress)} {progress_words(row.progress)}".lstrip())
+    if brief := in_brief(row.outputs):
+        said.append(brief)
+    return [inset + line for line in said]
+
+
+def _label(row: Step | Heading, layout: Layout) -> str:
+    if isinstance(row, Heading):
+        return "  " * min(row.branch.depth, 8) + f"┬ {heading(row.branch)}"
+    return "  " * min(row.depth, 8) + layout.label(row)
+
+
+def _note(row: Step | Heading, layout: Layout) -> str:
+    return note_of_branch(row.branch) if isinstance(row, Heading) else layout.note(row)
 
 
 def _legend(view: Snapshot) -> list[str]:

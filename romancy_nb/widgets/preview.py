@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from romancy_nb.payloads.payload import Part, Payload, is_forgotten
+from romancy_nb.payloads.payload import NOTES, Part, Payload, is_forgotten, members
 from romancy_nb.words import clip
 
 __all__ = ["LIMIT", "failure", "inputs", "size", "value"]
@@ -114,7 +114,7 @@ def _joined(pieces: Iterator[str], limit: int) -> str:
 
 def _tag(document: dict[str, Any]) -> str:
     first = next(iter(document), "")
-    return first[1:] if first.startswith("$") else ""
+    return first[1:] if first[:1] == "$" and first not in NOTES else ""
 
 
 def _arguments(args: list[Any], kwargs: dict[str, Any], parts: tuple[Part, ...]) -> Iterator[str]:
@@ -123,7 +123,7 @@ def _arguments(args: list[Any], kwargs: dict[str, Any], parts: tuple[Part, ...])
         yield between
         yield from _pieces(item, parts, 1)
         between = ", "
-    for key, item in kwargs.items():
+    for key, item in members(kwargs):
         yield f"{between}{key}="
         yield from _pieces(item, parts, 1)
         between = ", "
@@ -146,7 +146,7 @@ def _pieces(document: Any, parts: tuple[Part, ...], depth: int = 0) -> Iterator[
     else:
         yield "{"
         between = ""
-        for key, item in document.items():
+        for key, item in members(document):
             yield f"{between}{json.dumps(key, ensure_ascii=False)}: "
             yield from _pieces(item, parts, depth + 1)
             between = ", "

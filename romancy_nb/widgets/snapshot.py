@@ -1,7 +1,8 @@
 """The view model of one run: what every display shows, as plain data.
 
-``snapshot(rows, now=…)`` reads a run's history and returns a ``Snapshot``. The live widget, the static HTML, the text
-timeline and the JSON for programs all render this one object and look at nothing else.
+``snapshot(rows, now=…)`` reads a run's history and returns a ``Snapshot``. The live display, the static HTML, the text
+timeline and the JSON for programs all render this one object and look at nothing else. Who looks at a run while it goes on
+has a ``reading.Reading`` make it, row by row.
 
 What is saved in a file must be a pure function of history (N7). So *now* only matters while a living process advances
 the run, and ``Snapshot.saved()`` leaves out what only held for the call being shown.
@@ -9,8 +10,7 @@ the run, and ``Snapshot.saved()`` leaves out what only held for the call being s
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -18,30 +18,31 @@ from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
 from romancy_nb.journal.protocol import Row
 from romancy_nb.widgets import preview
-from romancy_nb.widgets.steps import Attempt, Step, read_steps
+from romancy_nb.widgets.costs import Cost
+from romancy_nb.widgets.counts import Counts, Totals
+from romancy_nb.widgets.reading import STATUS, Reading
+from romancy_nb.widgets.steps import Attempt, Progress, Reported, Step
 from romancy_nb.words import clip
 
-__all__ = ["VERSION", "Attempt", "Counts", "Snapshot", "Step", "history_json", "snapshot"]
+__all__ = [
+    "VERSION",
+    "Attempt",
+    "Cost",
+    "Counts",
+    "Progress",
+    "Reported",
+    "RunLine",
+    "Snapshot",
+    "Step",
+    "anchor_of",
+    "snapshot",
+    "view_of",
+    "words_of",
+]
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the shape of ``Snapshot.as_dict()`` and ``history_json()``; raised when a field changes its meaning."""
 
-_FILE_LIMIT: Final = 20_000
-_NESTING: Final = 8  # how deep nbformat's one-space indentation has become where it writes our JSON
-
-_STATUS: Final = {
-    ev.RUN_STARTED: "running",
-    ev.RUN_RESUMED: "running",
-    ev.RUN_PAUSED: "paused",
-    ev.RUN_STUCK: "stuck",
-    ev.RUN_COMPLETED: "completed",
-    ev.RUN_FAILED: "failed",
-    ev.RUN_CANCELLED: "cancelled",
-    ev.RUN_COMPENSATING: "compensating",
-    ev.RUN_UNDO_PAUSED: "compensating",
-    ev.RUN_COMPENSATED: "compensated",
-    ev.RUN_COMPENSATION_FAILED: "compensation_failed",
-}
 _WORDS: Final = {
     "stuck": "code no longer fits its history",
     "interrupted": "interrupted",
@@ -69,23 +70,27 @@ _UNDO_INTERRUPTED: Final = "Run the cell again: the undo goes on from here."
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """How many steps there are of each sort. A step may count in several; ``steps`` is how many there are.
+class RunLine:
+    """A run of the instance, in a line: what the tabs of a timeline show.
 
-    ``executed`` and ``from_journal`` are activities and side effects that were begun here, or answered by the journal;
-    ``undone`` counts compensations that completed, which count nowhere else.
+    Attributes:
+        number: from 1.
+        status: as that of a ``Snapshot``.
+        reason: why the run exists, as the journal has it.
+        started: µs.
+        finished: µs; None while it has not ended.
     """
 
-    steps: int
-    executed: int
-    from_journal: int
-    running: int
-    failed: int
-    retried: int
-    waiting: int
-    in_doubt: int
-    cancelled: int
-    undone: int = 0
+    number: int
+    status: str
+    reason: str
+    started: int
+    finished: int | None
+
+    @property
+    def words(self) -> str:
+        """The status in plain words."""
+        return words_of(self.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,12 @@ class Snapshot:
         output: preview of the result.
         counts: of the steps.
         saved_us: how long the steps from the journal once took, in µs.
-        steps: in the order of the workflow's own structure.
+        steps: in the order of the workflow's own structure, what undoes something last.
+        cost: what the steps that this run executed cost, where they say so.
+        undoable: is there something that an undo of the run would undo?
+        live: does a process advance it?
+        recorded: µs, when its last event was recorded.
+        runs: the runs of the instance, if whoever asked gave them.
     """
 
     version: int
@@ -134,20 +144,49 @@ class Snapshot:
     counts: Counts
     saved_us: int
     steps: tuple[Step, ...]
+    cost: Cost | None = None
+    undoable: bool = False
+    live: bool = False
+    recorded: int = 0
+    runs: tuple[RunLine, ...] = ()
+
+    @property
+    def anchor(self) -> str:
+        """The name under which a page finds the living display of it; a pure function of history (N7)."""
+        return anchor_of(self.instance, self.number)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able data."""
         return asdict(self)
 
     def saved(self) -> Snapshot:
-        """Return the snapshot as a file keeps it: without what was true only of the call being shown (N7)."""
-        if all(step.origin_now is None for step in self.steps):
+        """Return the snapshot as a file keeps it: without what was true only of the call being shown (N7).
+
+        A run that waits may do so for days, in a file that says the same all the time: it is shown as of its last event.
+        """
+        if self.status == "waiting" and self.as_of != self.recorded:
+            return replace(self, as_of=self.recorded).saved()
+        if all(step.origin_now is None and step.progress is None for step in self.steps):
             return self
-        steps = tuple(replace(step, origin_now=None) for step in self.steps)
-        return replace(self, steps=steps, counts=_counted(steps), saved_us=_saved_time(steps))
+        steps = tuple(replace(step, origin_now=None, progress=None) for step in self.steps)
+        totals = Totals(steps)
+        return replace(self, steps=steps, counts=totals.counts, saved_us=totals.saved_us)
 
 
-def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_since: int | None = None) -> Snapshot:
+def anchor_of(instance: str, number: int) -> str:
+    """Return what a display of this run is found by when it comes to life; a pure function of history (N7)."""
+    return f"timeline:{instance}:{number}"
+
+
+def snapshot(
+    rows: Sequence[Row],
+    *,
+    now: int,
+    alive: bool = True,
+    executed_since: int | None = None,
+    runs: Sequence[RunLine] = (),
+    progress: Mapping[str, Reported] | None = None,
+) -> Snapshot:
     """Return the view of the run whose history is *rows*.
 
     Args:
@@ -156,28 +195,43 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
         alive: does a process that owns the run live? Without one, a running run is *interrupted*.
         executed_since: the last ``seq`` that was there before the call being shown (0: none). Then each step's
             ``origin_now`` says whether it was read from the journal in that call, or executed by it.
+        runs: the runs of the instance, for the tabs.
+        progress: what running steps have reported, by place.
 
     Raises:
         ValueError: *rows* does not begin with ``run_started``.
     """
-    if not rows or rows[0].event.kind != ev.RUN_STARTED:
-        raise ValueError("a run's history begins with run_started")
-    start, last = rows[0].event, _last_change(rows)
+    return view_of(Reading(rows, executed_since), now=now, alive=alive, runs=runs, progress=progress)
+
+
+def view_of(
+    reading: Reading,
+    *,
+    now: int,
+    alive: bool = True,
+    runs: Sequence[RunLine] = (),
+    progress: Mapping[str, Reported] | None = None,
+    steps: bool = True,
+) -> Snapshot:
+    """Return the view of what *reading* has read; the arguments are those of ``snapshot``.
+
+    Without *steps* it is about the run alone: who reads on looks at the steps that changed.
+    """
+    start, last = reading.first, reading.last
     facts = start.meta or {}
-    status = _STATUS[last.kind]
+    status = STATUS[last.kind]
     undoing = status == "compensating"
     live = status in {"running", "compensating"} and last.kind != ev.RUN_UNDO_PAUSED and alive
     ended = last.kind in ev.RUN_ENDS
-    steps = tuple(read_steps(rows, live=live, ended=ended, executed_since=executed_since))
+    reading.steps(live, ended, progress)
+    counts = reading.totals.counts
     if facts.get("kind") == "notebook":  # it has no end; between cells it waits
-        live = live and any(step.status in {"running", "waiting"} for step in steps)
+        live = live and bool(counts.running or counts.waiting)
         status = "running" if live else "waiting"
     elif undoing:
         status = status if live else "interrupted"
     else:
-        status = _shown_status(status, live, steps)
-    # that a kernel opened it is nothing to be seen: a second Run All saves the bytes of the first (N8)
-    recorded = max(row.event.at for row in rows if row.event.kind != ev.RUN_RESUMED)
+        status = _shown_status(status, live, counts)
     return Snapshot(
         version=VERSION,
         instance=clip(start.call),
@@ -192,13 +246,23 @@ def snapshot(rows: Sequence[Row], *, now: int, alive: bool = True, executed_sinc
         notebook=clip(str(facts["notebook"])) if facts.get("notebook") else None,
         started=start.at,
         finished=last.at if ended else None,
-        as_of=max(now, recorded) if live else recorded,
+        as_of=max(now, reading.recorded) if live else reading.recorded,
         input=preview.inputs(start.payload),
         output=preview.value(last.payload) if last.kind == ev.RUN_COMPLETED else "",
-        counts=_counted(steps),
-        saved_us=_saved_time(steps),
-        steps=steps,
+        counts=counts,
+        saved_us=reading.totals.saved_us,
+        steps=reading.in_order() if steps else (),
+        cost=reading.totals.cost,
+        undoable=reading.totals.undoable > 0,
+        live=live,
+        recorded=reading.recorded,
+        runs=tuple(runs),
     )
+
+
+def words_of(status: str) -> str:
+    """Return the status of a run in plain words (N9)."""
+    return _WORDS.get(status, status)
 
 
 def _words(status: str, between_cells: bool, undo_interrupted: bool) -> str:
@@ -207,19 +271,12 @@ def _words(status: str, between_cells: bool, undo_interrupted: bool) -> str:
     return "undo interrupted" if undo_interrupted else _WORDS.get(status, status)
 
 
-def _last_change(rows: Sequence[Row]) -> Event:
-    """The last event that changed the run's own status."""
-    return next(row for row in rows[::-1] if row.event.kind in _STATUS).event
-
-
-def _shown_status(status: str, live: bool, steps: Sequence[Step]) -> str:
+def _shown_status(status: str, live: bool, counts: Counts) -> str:
     if status != "running":
         return status
     if not live:
         return "interrupted"
-    still_open = [step for step in steps if step.status in {"running", "waiting", "in_doubt"}]
-    waits = still_open and all(step.status != "running" for step in still_open)
-    return "waiting" if waits else "running"
+    return "waiting" if not counts.running and (counts.waiting or counts.in_doubt) else "running"
 
 
 def _hint(last: Event, status: str) -> str:
@@ -247,80 +304,3 @@ def _problem(last: Event, status: str) -> str:
         reason = str(meta.get("reason", ""))
         return _PAUSES.get(reason, clip(reason))
     return clip(str(meta.get("reason") or "")) if status == "cancelled" else ""
-
-
-def _counted(steps: Sequence[Step]) -> Counts:
-    undone = sum(1 for step in steps if step.undoes and step.status == "completed")
-    steps = [step for step in steps if not step.undoes or step.status in {"failed", "running", "waiting", "in_doubt"}]
-    work = [step for step in steps if step.kind != "timer" and not step.undoes]
-    fresh = [step for step in work if not step.from_journal]
-    return Counts(
-        steps=len(steps),
-        executed=sum(1 for s in fresh if s.kind == "side_effect" or (s.attempts and s.status != "in_doubt")),
-        from_journal=sum(1 for s in work if s.from_journal),
-        running=sum(1 for s in steps if s.status == "running"),
-        failed=sum(1 for s in steps if s.status == "failed"),
-        retried=sum(1 for s in fresh if s.tries > 1),
-        waiting=sum(1 for s in steps if s.status == "waiting"),
-        in_doubt=sum(1 for s in steps if s.status == "in_doubt"),
-        cancelled=sum(1 for s in steps if s.status == "cancelled"),
-        undone=undone,
-    )
-
-
-def _saved_time(steps: Sequence[Step]) -> int:
-    return sum(step.spent(0) or 0 for step in steps if step.from_journal and step.finished is not None)
-
-
-# -- for programs ----------------------------------------------------------------------------------------------------
-
-
-def history_json(view: Snapshot) -> dict[str, Any]:
-    """Return *view* for programs, at most 20 kB as a notebook file writes it (N7).
-
-    Empty fields are left out. Of a long run the first and the last steps are kept; ``omitted`` then says how many stand
-    between them, after how many of ``steps``.
-    """
-    view = view.saved()
-    steps = view.steps
-    head: list[dict[str, Any]] = []
-    tail: list[dict[str, Any]] = []
-    document = {"schema": "romancy.history", **_without_empty(asdict(replace(view, steps=())))}
-    room = _FILE_LIMIT - _size(document) - 200
-    first, last = 0, len(steps) - 1
-    while first <= last:
-        from_head = len(head) <= len(tail)
-        step = _without_empty(asdict(replace(steps[first if from_head else last], outputs=())))
-        step["attempts"] = [_without_empty(a) for a in step.get("attempts", [])[-_ATTEMPTS_KEPT:]]
-        if not _says_more_than_step(step):
-            del step["attempts"]
-        room -= _size(step)
-        if room < 0:
-            break
-        if from_head:
-            head.append(step)
-            first += 1
-        else:
-            tail.append(step)
-            last -= 1
-    document["steps"] = head + tail[::-1]
-    if first <= last:
-        document["omitted"] = {"after": len(head), "steps": last - first + 1}
-    return document
-
-
-_ATTEMPTS_KEPT: Final = 5
-
-
-def _says_more_than_step(step: dict[str, Any]) -> bool:
-    attempts = step["attempts"]
-    return len(attempts) > 1 or bool(attempts and attempts[0]["outcome"] not in {"ok", "running"})
-
-
-def _without_empty(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in document.items() if item not in (None, "", [], ())}
-
-
-def _size(document: dict[str, Any]) -> int:
-    text = json.dumps(document, ensure_ascii=False, indent=1)
-    return len(text.encode()) + (text.count("\n") + 1) * (_NESTING + 2) + 2

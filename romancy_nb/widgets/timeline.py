@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from romancy_nb.clock import now_us
 from romancy_nb.widgets import fallback
-from romancy_nb.widgets.snapshot import Snapshot, snapshot
+from romancy_nb.widgets.snapshot import RunLine, Snapshot, snapshot
 
 __all__ = ["Timeline"]
 
@@ -25,16 +26,36 @@ class Timeline:
     def of(cls, instance: Any) -> Timeline:
         """Return the timeline of *instance* as its journal has it now."""
         alive = instance.status != "interrupted"
-        return cls(snapshot(instance.rows(), now=now_us(), alive=alive))
+        rows = instance.rows()
+        first = bool(rows) and (rows[0].event.meta or {}).get("number", 1) == 1
+        runs = [] if first else _runs(instance)
+        return cls(snapshot(rows, now=now_us(), alive=alive, runs=runs))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return fallback.mimebundle(self.view)
 
-    def below_its_output(self) -> dict[str, Any]:
-        """Return the same for the end of a call's output, where what the steps displayed has been shown."""
-        return fallback.mimebundle(self.view, pictures=False)
+    def _mime_(self) -> tuple[str, str]:
+        """What marimo shows, where others choose among several forms."""
+        return "text/html", fallback.html(self.view.saved())
 
     def __str__(self) -> str:
         return fallback.text(self.view)
 
     __repr__ = __str__
+
+
+def _runs(instance: Any) -> list[RunLine]:
+    return [
+        RunLine(
+            number=int(run["run"]),
+            status=str(run["status"]),
+            reason=str(run["reason"] or ""),
+            started=_us(run["started_at"]),
+            finished=None if run["finished_at"] is None else _us(run["finished_at"]),
+        )
+        for run in instance.runs().dicts()
+    ]
+
+
+def _us(moment: datetime) -> int:
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)

@@ -1,0 +1,57 @@
+"""What can be done with a run and with each of its rows, by how they stand: a table, no more.
+
+Whether it really can be done is decided where it is done; what is refused there says why.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from romancy_nb.widgets.snapshot import Snapshot
+from romancy_nb.widgets.steps import Step
+
+__all__ = ["of_run", "of_step", "settled"]
+
+_OF_RUN: Final[dict[str, tuple[str, ...]]] = {
+    "running": ("cancel", "send"),
+    "waiting": ("cancel", "send"),
+    "paused": ("resume", "cancel", "send"),
+    "interrupted": ("resume", "cancel", "send"),
+    "stuck": ("resume", "cancel", "send"),
+    "failed": ("resume", "compensate"),
+    "completed": ("compensate",),
+    "compensation_failed": ("compensate",),
+}
+"""By the status of the run. ``compensate`` only where there is something to undo."""
+_GAVE_UP: Final = ("retry", "skip", "done")
+_GOING_ON: Final = frozenset({"running", "waiting", "compensating", "cancelled", "recurred"})
+
+
+def of_run(view: Snapshot) -> list[str]:
+    """Return what can be done with the run."""
+    offered = _OF_RUN.get(view.status, ())
+    if view.status == "interrupted" and view.words == "undo interrupted":
+        offered = ("resume",)
+    elif view.words == "between cells":  # a durable notebook goes on with its next cell
+        offered = ("send",)
+    return [name for name in offered if name != "compensate" or view.undoable]
+
+
+def settled(view: Snapshot) -> bool:
+    """Does nothing go on in the run, so that a step of it may be tried again?"""
+    return view.status not in _GOING_ON
+
+
+def of_step(step: Step, is_settled: bool) -> list[str]:
+    """Return what can be done with a row."""
+    offered: list[str] = []
+    if step.kind == "compensation":
+        if step.status == "failed" and not step.decided:
+            offered += _GAVE_UP
+    elif step.status == "failed" and step.kind in {"activity", "child"} and is_settled:
+        offered.append("retry")
+    elif step.status == "waiting" and step.kind in {"question", "wait"}:
+        offered.append("answer" if step.kind == "question" else "send")
+    if step.status == "completed" and step.lane == "forward":
+        offered.append("fork")
+    return [*offered, "code"]
