@@ -66,6 +66,8 @@ class CellBody(Workflow[..., Any]):
         SyntaxError: as Python says.
     """
 
+    may_be_child = False
+
     def __init__(self, shell: Any, name: str, cell: str, first_line: str, options: WorkflowOptions) -> None:
         before = registry.find("workflow", name)
         self._shell = shell

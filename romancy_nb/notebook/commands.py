@@ -7,61 +7,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Final
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from romancy_nb import settings
-from romancy_nb.definitions.workflow import Workflow
 from romancy_nb.errors import InstanceNotFound
-from romancy_nb.notebook import decisions
+from romancy_nb.notebook import answering, decisions, histories, listed, steps
+from romancy_nb.notebook.command import Command, Words
 from romancy_nb.runtime import launch
 from romancy_nb.runtime.instance import Instance
 
 __all__ = ["COMMANDS", "Command", "RomancyCommands", "split"]
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What stood behind a subcommand, taken apart.
-
-    Attributes:
-        text: as it stood there.
-        words: without the options.
-        options: those that were given; True for those without a value.
-    """
-
-    text: str
-    words: tuple[str, ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A subcommand.
-
-    Attributes:
-        run: is given the shell and the words behind it; what it returns is the cell's result.
-        usage: what follows its name.
-        text: what it does, one line.
-        example: of a use, without ``%romancy``.
-        flags: options without a value.
-        valued: options with one.
-        most: how many words it takes besides options; None: the rest of the line as it stands.
-        completes: what its words are: "id", "checked", "status", "command", "view" or "path".
-    """
-
-    run: Callable[[Any, Words], Any]
-    usage: str
-    text: str
-    example: str
-    flags: tuple[str, ...] = ()
-    valued: tuple[str, ...] = ()
-    most: int | None = 0
-    completes: tuple[str, ...] = ()
 
 
 @magics_class
@@ -76,13 +35,20 @@ class RomancyCommands(Magics):
         %romancy alone is the one to remember: it lists what runs, what stopped, and the next command for each.
 
             %romancy                                    what runs, what waits for you
-            %romancy ls [STATUS|WORKFLOW]               the instances of the journal, newest first
+            %romancy ls [STATUS|WORKFLOW]               the instances of the journal, what wants somebody first
             %romancy show ID                            the timeline of one instance
+            %romancy questions                          what is asked, and how each is answered
+            %romancy answer ID [VALUE]                  answer what it asks
+            %romancy send ID EVENT [JSON]               send it an event
             %romancy check [WORKFLOW|ID] [--all]        which recorded runs still fit the code as it is now; executes nothing
+            %romancy fork ID --at STEP [--edit STEP=V]  go on from a step in another instance, with other results
+            %romancy diff A [B]                         two instances, or runs, side by side
             %romancy resume ID                          go on in the background where it stopped
             %romancy cancel ID [REASON]                 cancel it, and undo what it did
             %romancy compensate ID [STEP ACTION]        undo it, or decide about an undo that gave up
             %romancy resolve ID STEP OUTCOME [RESULT]   say what became of a step in doubt
+            %romancy retry ID [STEP]                    execute a failed step again, and go on
+            %romancy code ID STEP                       a step as the Python call that it was, with its inputs
             %romancy forget ID                          remove what an instance recorded, and give the space back
             %romancy sql QUERY                          ask the journal: instances, runs, steps, attempts, events
             %romancy connect [PATH] [--namespace N]     use another journal
@@ -197,37 +163,6 @@ def _connect(shell: Any, words: Words) -> None:
     print(f"journal {where.path} ({where.why})")
 
 
-def _ls(shell: Any, words: Words) -> Any:
-    wanted = words.words[0] if words.words else None
-    if wanted is None:
-        found, what = launch.instances(), "instances"
-    elif wanted in statuses():
-        found, what = launch.instances(wanted), f"{wanted} instances"
-    else:
-        found, what = launch.instances(workflow=wanted), f"instances of {wanted}"
-        if not found and (near := difflib.get_close_matches(wanted, [*statuses(), *workflows()], 1)):
-            print(f"There are no instances of {wanted}. Did you mean %romancy ls {near[0]}?")
-            return None
-    if found:
-        return found
-    print(f"The journal {launch.location().path} holds no {what}.")
-    return None
-
-
-def statuses() -> list[str]:
-    """Return the words that ``%romancy ls`` takes for a status."""
-    from romancy_nb.core.transitions import STATUSES
-
-    return sorted(STATUSES | {"interrupted"})
-
-
-def workflows() -> list[str]:
-    """Return the names of the workflows that are defined here."""
-    from romancy_nb.definitions import registry
-
-    return registry.names("workflow")
-
-
 def _show(shell: Any, words: Words) -> Instance[Any]:
     return _instance(shell, "show", words)
 
@@ -258,44 +193,66 @@ def _resolve(shell: Any, words: Words) -> None:
     decisions.resolve(found, words.words[1:], str(words.options.get("note", "")), shell.user_ns)
 
 
+def _retry(shell: Any, words: Words) -> None:
+    __tracebackhide__ = True
+    steps.retry(_instance(shell, "retry", words), words.words[1:])
+
+
+def _code(shell: Any, words: Words) -> None:
+    __tracebackhide__ = True
+    steps.code(_instance(shell, "code", words), words.words[1:])
+
+
+def _send(shell: Any, words: Words) -> None:
+    __tracebackhide__ = True
+    usage = COMMANDS["send"].usage
+    found, event_id, text = answering.taken_apart(words.text, "send", usage, 2, "event-id")
+    instance = _instance(shell, "send", Words(words.text, tuple(found)))
+    if len(found) < 2:
+        raise UsageError(f"Which event? Usage: %romancy send {usage}")
+    answering.send(instance, found[1], text, event_id, shell.user_ns)
+
+
+def _answer(shell: Any, words: Words) -> None:
+    __tracebackhide__ = True
+    found, question, text = answering.taken_apart(words.text, "answer", COMMANDS["answer"].usage, 1, "question")
+    answering.answer(_instance(shell, "answer", Words(words.text, tuple(found))), text, question, shell.user_ns)
+
+
+def _questions(shell: Any, words: Words) -> Any:
+    __tracebackhide__ = True
+    return answering.questions()
+
+
 def _check(shell: Any, words: Words) -> Any:
     __tracebackhide__ = True
-    from romancy_nb.runtime import checking
+    wanted, finished = words.words[0] if words.words else "", bool(words.options.get("all"))
+    return histories.check(
+        wanted, finished, shell.user_ns, lambda word: _instance(shell, "check", Words(word, (word,)))
+    )
 
-    finished = bool(words.options.get("all"))
-    if not words.words:
-        return checking.check(finished=finished)
-    wanted = words.words[0]
-    named = shell.user_ns.get(wanted)
-    if isinstance(named, Workflow):
-        return checking.check(named, finished=finished)
-    if wanted in workflows():
-        return checking.check(wanted, finished=finished)
-    try:
-        return checking.Check([_instance(shell, "check", words).check()])
-    except InstanceNotFound as problem:
-        near = difflib.get_close_matches(wanted, workflows(), 1)
-        hint = f" Did you mean %romancy check {near[0]}?" if near else ""
-        raise InstanceNotFound(f"No workflow named {wanted!r} is defined here.{hint} {problem}") from None
+
+def _fork(shell: Any, words: Words) -> Any:
+    __tracebackhide__ = True
+    usage = COMMANDS["fork"].usage
+    return histories.fork(words.text, usage, shell.user_ns, lambda word: _instance(shell, "fork", Words(word, (word,))))
+
+
+def _diff(shell: Any, words: Words) -> Any:
+    __tracebackhide__ = True
+    return histories.diff(words.words, lambda word: _instance(shell, "diff", Words(word, (word,) if word else ())))
 
 
 def _forget(shell: Any, words: Words) -> None:
     __tracebackhide__ = True
-    found = _instance(shell, "forget", words)
-    back = launch.forget(found)
-    from romancy_nb.widgets import preview
-
-    given = f"; the journal's file is {preview.size(back)} smaller" if back > 0 else ""
-    print(
-        f"Forgotten: inputs, results and errors of {found.id}{given}. Calling {found.workflow_name} again executes everything."
-    )
+    decisions.forget(_instance(shell, "forget", words))
 
 
 def _sql(shell: Any, words: Words) -> Any:
     __tracebackhide__ = True
     if not words.text:
         raise UsageError(
-            "%romancy sql QUERY: one SELECT over instances, runs, steps, attempts, compensations and events. For example: "
+            "%romancy sql QUERY: one SELECT over instances, runs, steps, attempts, compensations, limits and events. For example: "
             "%romancy sql select name, count(*) from steps group by name"
         )
     answer = launch.sql(words.text)
@@ -328,13 +285,7 @@ def _crash(shell: Any, words: Words) -> None:
     from romancy_nb.notebook import crash
 
     __tracebackhide__ = True
-    if words.options.get("off"):
-        print("Taken back." if crash.disarm() else "Nothing was to crash.")
-        return
-    after = words.options.get("after", "0")
-    if not after.isdecimal():
-        raise UsageError(f"%romancy crash --after N takes a whole number of steps, not {after!r}.")
-    crash.arm(int(after), ask=not words.options.get("yes"))
+    crash.typed(words.options)
 
 
 def _help(shell: Any, words: Words) -> None:
@@ -378,9 +329,34 @@ COMMANDS: Final[dict[str, Command]] = {
         most=1,
     ),
     "ls": Command(
-        _ls, "[STATUS|WORKFLOW]", "list the instances, newest first", "ls paused", most=1, completes=("status",)
+        listed.ls,
+        "[STATUS|WORKFLOW] [--since 2h] [--text T] [--limit N]",
+        "list the instances: what wants somebody first, then the newest",
+        "ls paused",
+        valued=("status", "workflow", "since", "text", "limit"),
+        most=1,
+        completes=("status",),
     ),
     "show": Command(_show, "ID", "show the timeline of an instance", "show order-7", most=1, completes=("id",)),
+    "questions": Command(_questions, "", "list what is asked, and how each is answered", "questions"),
+    "answer": Command(
+        _answer,
+        "ID [--question EVENT] [VALUE]",
+        "answer what an instance asks: a plain word, JSON or Python; without VALUE it says what fits",
+        "answer expense-17 yes",
+        valued=("question",),
+        most=None,
+        completes=("id", "answer"),
+    ),
+    "send": Command(
+        _send,
+        "ID EVENT [--event-id X] [JSON]",
+        "send an event, which carries JSON or a Python value; one with the same --event-id is sent once",
+        'send order-7 payment.completed {"amount": 12.5}',
+        valued=("event-id",),
+        most=None,
+        completes=("id", "event"),
+    ),
     "check": Command(
         _check,
         "[WORKFLOW|ID] [--all]",
@@ -389,6 +365,23 @@ COMMANDS: Final[dict[str, Command]] = {
         ("all",),
         most=1,
         completes=("checked",),
+    ),
+    "fork": Command(
+        _fork,
+        "ID [--at STEP] [--edit STEP=VALUE]… [--id NEW]",
+        "go on from a step in a new instance, with edited results (JSON or Python); this one stays as it is",
+        'fork order-7 --at charge --edit price={"amount": 80}',
+        valued=("at", "edit", "id"),
+        most=None,
+        completes=("id",),
+    ),
+    "diff": Command(
+        _diff,
+        "A [B]",
+        "two instances side by side; B may be the number of a run of A; without B what it was forked from, or the run before",
+        "diff order-7 order-8",
+        most=2,
+        completes=("id",),
     ),
     "resume": Command(
         _resume, "ID", "go on in the background where it stopped", "resume order-7", most=1, completes=("id",)
@@ -417,6 +410,22 @@ COMMANDS: Final[dict[str, Command]] = {
         "resolve order-7 charge executed \"'ch-77'\"",
         valued=("note",),
         most=4,
+        completes=("id",),
+    ),
+    "retry": Command(
+        _retry,
+        "ID [STEP]",
+        "execute a failed step again and go on; STEP is its number, place or name",
+        "retry order-7 charge",
+        most=2,
+        completes=("id",),
+    ),
+    "code": Command(
+        _code,
+        "ID STEP",
+        "show a step as the Python call that it was, with its recorded inputs",
+        "code order-7 charge",
+        most=2,
         completes=("id",),
     ),
     "forget": Command(

@@ -12,15 +12,17 @@ from types import MethodType
 from typing import Any, Final
 
 from romancy_nb.definitions import registry
-from romancy_nb.notebook.commands import COMMANDS, options_of, statuses
+from romancy_nb.notebook import answering
+from romancy_nb.notebook.commands import COMMANDS, options_of
+from romancy_nb.notebook.listed import statuses
 from romancy_nb.notebook.magics import OPTIONS
-from romancy_nb.runtime import launch
+from romancy_nb.runtime import awaited, launch, typed
 
 __all__ = ["complete", "install", "remove"]
 
 _LINE: Final = re.compile(r"\s*(%{1,2})(\w+)\s(.*)$", re.DOTALL)
 _ALIASES: Final = {"activity": "romancy_activity", "workflow": "romancy_workflow"}
-_VIEWS: Final = ("instances", "runs", "steps", "attempts", "compensations", "events")
+_VIEWS: Final = ("instances", "runs", "steps", "attempts", "compensations", "limits", "events")
 _VALUES: Final[dict[str, tuple[str, ...]]] = {
     "delivery": ("at_least_once", "at_most_once"),
     "reuse": ("inputs", "prefix", "never"),
@@ -75,6 +77,9 @@ def _of_command(before: list[str], word: str) -> Iterable[str] | None:
     if command is None:
         return None
     if before[-1] in options_of(command) and before[-1][2:] in command.valued:
+        named = _without_options(before[1:-1])
+        if before[-1] == "--question" and named:
+            return dict.fromkeys(each.name for each in _awaited(named[0]) if each.what == "ask")
         return []
     if word.startswith("-"):
         return [each for each in options_of(command) if each not in before]
@@ -84,6 +89,8 @@ def _of_command(before: list[str], word: str) -> Iterable[str] | None:
     match command.completes:
         case ("id",):
             return _instances(word)
+        case ("id", what):
+            return _behind_id(what, _without_options(before[1:]), word)
         case ("checked",):
             return [*registry.names("workflow"), *_instances(word)]
         case ("status",):
@@ -94,6 +101,47 @@ def _of_command(before: list[str], word: str) -> Iterable[str] | None:
             return _VIEWS if before[-1].lower() in {"from", "join"} else None
         case _:
             return None if command.completes else options_of(command)
+
+
+def _without_options(words: list[str]) -> list[str]:
+    """The words besides options and their values."""
+    return [
+        each
+        for position, each in enumerate(words)
+        if not each.startswith("--") and not (position and words[position - 1].startswith("--"))
+    ]
+
+
+def _behind_id(what: str, words: list[str], word: str) -> Iterable[str] | None:
+    """What stands behind ``%romancy send`` and ``answer``: an id, the events that it awaits or the words that answer it."""
+    if not words:
+        return _instances(word)
+    if len(words) > 1:
+        return None  # JSON, or Python
+    waits = _awaited(words[0])
+    if what == "event":
+        return dict.fromkeys(each.name for each in waits if each.what != "message")
+    found = [each.schema for each in waits if each.what == "ask"]
+    offered = [offer for schema in found for offer in _answers(schema)]
+    return dict.fromkeys(offered) if offered else None
+
+
+def _answers(schema: Any) -> list[str]:
+    yes_no = typed.expected(schema) == "yes|no"
+    return ["yes", "no"] if yes_no else typed.choices(schema)
+
+
+def _awaited(wanted: str) -> list[awaited.Wait]:
+    """What an instance awaits, as far as it is in memory: it runs here, or somebody has just looked."""
+    engine = launch.connected()
+    part = wanted.strip("…")
+    if engine is None or not part:
+        return []
+    known = list(dict.fromkeys([*engine.newest, *answering.seen]))
+    fitting = [wanted] if wanted in known else [each for each in known if each.startswith(part) or each.endswith(part)]
+    if len(fitting) != 1:
+        return []
+    return awaited.waits_here(engine, fitting[0]) or answering.seen.get(fitting[0], [])
 
 
 def _of_cell_magic(magic: str, before: list[str], word: str) -> Iterable[str] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 from IPython.core.error import UsageError
 
@@ -11,9 +13,21 @@ from romancy_nb.core import events as ev
 from romancy_nb.journal.protocol import Batch
 from romancy_nb.words import count
 
-__all__ = ["arm", "disarm"]
+__all__ = ["arm", "disarm", "typed"]
 
 _armed: list[contextlib.ExitStack] = []
+
+
+def typed(options: Mapping[str, Any]) -> None:
+    """Do what ``%romancy crash`` with these *options* says."""
+    __tracebackhide__ = True
+    if options.get("off"):
+        print("Taken back." if disarm() else "Nothing was to crash.")
+        return
+    after = options.get("after", "0")
+    if not after.isdecimal():
+        raise UsageError(f"%romancy crash --after N takes a whole number of steps, not {after!r}.")
+    arm(int(after), ask=not options.get("yes"))
 
 
 def arm(after: int, *, ask: bool) -> None:

@@ -1,4 +1,4 @@
-"""``%romancy cancel``, ``compensate`` and ``resolve``: what a person decides, as a line of a notebook."""
+"""``%romancy cancel``, ``compensate``, ``resolve`` and ``forget``: what a person decides, as a line of a notebook."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
+from romancy_nb.runtime import launch
 from romancy_nb.runtime.instance import Instance
 
-__all__ = ["cancel", "compensate", "resolve"]
+__all__ = ["cancel", "compensate", "forget", "resolve", "step_of"]
 
 
 def cancel(found: Instance[Any], words: tuple[str, ...]) -> None:
@@ -24,7 +25,7 @@ def cancel(found: Instance[Any], words: tuple[str, ...]) -> None:
 def compensate(found: Instance[Any], words: tuple[str, ...], note: str) -> None:
     """Undo *found*, or decide about an undo of it that gave up; *words* are the step and what to do about it."""
     __tracebackhide__ = True
-    step = _step(words[0]) if words else None
+    step = step_of(words[0]) if words else None
     action = words[1] if len(words) > 1 else "retry"
     found.compensate(step, action, note)
     print(f"The undo of {found.workflow_name} {found.id} goes on. %romancy show {found.id} shows how far it is.")
@@ -48,9 +49,22 @@ def resolve(found: Instance[Any], words: tuple[str, ...], note: str, namespace: 
             result = eval(compile(words[2], "<the result>", "eval"), namespace)  # what the person typed, as in any cell
         except (SyntaxError, NameError) as error:
             raise UsageError(f"%romancy resolve: {words[2]!r} is no Python value here ({error}).") from None
-    found.resolve(_step(words[0]), words[1], result, note)
+    found.resolve(step_of(words[0]), words[1], result, note)
     print(f"Noted. %romancy resume {found.id}, or the same call, goes on.")
 
 
-def _step(word: str) -> int | str:
+def forget(found: Instance[Any]) -> None:
+    """Remove what *found* recorded, for good."""
+    __tracebackhide__ = True
+    back = launch.forget(found)
+    from romancy_nb.widgets import preview
+
+    given = f"; the journal's file is {preview.size(back)} smaller" if back > 0 else ""
+    print(
+        f"Forgotten: inputs, results and errors of {found.id}{given}. Calling {found.workflow_name} again executes everything."
+    )
+
+
+def step_of(word: str) -> int | str:
+    """Return the step that *word* names: its number, or else its place or name."""
     return int(word) if word.isdecimal() else word

@@ -25,7 +25,7 @@ def load_ipython_extension(shell: Any) -> None:
     notebook = identity.notebook_path()
     settings.look_from(Path(notebook).parent if notebook else identity.folder())
     opening = _Opening()  # the database opens while the rest is imported
-    from romancy_nb.notebook import completion, config, edits, hints, line_form, stubs
+    from romancy_nb.notebook import asked, completion, config, edits, hints, line_form, stubs
     from romancy_nb.notebook.commands import RomancyCommands
     from romancy_nb.notebook.magics import RomancyMagics
 
@@ -36,6 +36,8 @@ def load_ipython_extension(shell: Any) -> None:
     line_form.install(shell)
     _unwatch(shell)
     shell.events.register("post_run_cell", edits.after_cell)
+    shell.events.register("pre_run_cell", asked.before_cell)
+    shell.events.register("post_run_cell", asked.after_cell)
     completion.install(shell)
     config.install(shell)
     hints.install(shell)
@@ -75,9 +77,10 @@ def unload_ipython_extension(shell: Any) -> None:
 
 def _unwatch(shell: Any) -> None:
     """Look at no cell any more."""
-    for callback in list(shell.events.callbacks["post_run_cell"]):
-        if getattr(callback, "__module__", "") == "romancy_nb.notebook.edits":
-            shell.events.unregister("post_run_cell", callback)
+    for event in ("pre_run_cell", "post_run_cell"):
+        for callback in list(shell.events.callbacks[event]):
+            if getattr(callback, "__module__", "") in {"romancy_nb.notebook.edits", "romancy_nb.notebook.asked"}:
+                shell.events.unregister(event, callback)
 
 
 def _forget_magics(shell: Any) -> None:
@@ -143,13 +146,13 @@ def _greet(opening: _Opening) -> None:
     from romancy_nb.journal.locate import thrown_away
     from romancy_nb.notebook.output import greet
     from romancy_nb.runtime import launch
-    from romancy_nb.runtime.instance import Instance
+    from romancy_nb.runtime.standing import called
 
     try:
         opening.wait()
         where = launch.location()
         engine = launch.current()
-        heads, count = engine.ask(lambda engine: (engine.journal.unfinished(), len(engine.journal.known())))
+        left, more, count = engine.ask(_left_lying)
     except RomancyError as error:
         print(f"romancy_nb is loaded, but its journal cannot be opened. {error}")
         return
@@ -160,15 +163,48 @@ def _greet(opening: _Opening) -> None:
         greet(f"{lasting} (new)", lasting)
         return
     lines = [f"{lasting} ({count} instance{'s' if count != 1 else ''})"]
-    statuses = {head.instance: Instance(engine, head.instance, head.workflow).status for head in heads[:10]}
-    for head in heads[:10]:
-        if statuses[head.instance] in {"interrupted", "paused", "stuck"}:
-            lines.append(
-                f"  {statuses[head.instance]}: {head.workflow} {head.instance}; call {head.workflow} again to go on"
-            )
-    if len(heads) > 10:
-        lines.append(f"  and {len(heads) - 10} more: %romancy lists them")
+    for status, found in left:
+        lines.append(f"  {status}: {found.workflow} {found.instance}; call {called(found.workflow)} again to go on")
+        lines += [f"      {line}" for line in _meanwhile(found)]
+    if more:
+        lines.append(f"  and {more} more: %romancy lists them")
     greet("\n".join(lines), lasting)
+
+
+def _left_lying(engine: Any) -> tuple[list[tuple[str, Any]], int, int]:
+    """Return the runs that nobody advances, how many more there are, and how many instances. Runs on the engine's thread."""
+    from romancy_nb.runtime.awaited import standings
+    from romancy_nb.runtime.standing import status_of
+
+    heads = engine.journal.unfinished()
+    statuses = {head.instance: status_of(engine, head.instance)[0] for head in heads[:10]}
+    found = standings(engine, [h for h in heads[:10] if statuses[h.instance] in {"interrupted", "paused", "stuck"}])
+    lying = [(statuses[each.instance], each) for each in found]
+    return lying, max(0, len(heads) - 10), len(engine.journal.known())
+
+
+def _meanwhile(found: Any) -> list[str]:
+    """What a run that nobody advances waits for, when it is due, and what has come meanwhile (R15)."""
+    from romancy_nb import clock, words
+    from romancy_nb.notebook import answering
+    from romancy_nb.runtime import typed
+
+    now = clock.now_us()
+    lines = []
+    for each in found.arrived:
+        by = f" by {each.by}" if each.by else ""
+        when = words.moment(each.at, now) if each.at else "just now"
+        if each.question:
+            lines.append(f"{each.question} {words.clip(typed.shown(each.answer), 60)} (answered{by}, {when})")
+        else:
+            lines.append(f"event {each.name!r} has come{by}, {when}")
+    for asked in found.questions:
+        lines.append(f"{asked.question} {answering.how(asked, found)}{typed.until(asked, now)}")
+    lines += [f"waits for event {wait.name!r}" for wait in found.waits if wait.what == "event"]
+    if found.timer is not None:
+        over = "was due" if found.timer <= now else "is due"
+        lines.append(f"a timer {over} {words.moment(found.timer, now)}")
+    return lines
 
 
 def _warm_up() -> None:

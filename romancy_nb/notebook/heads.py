@@ -9,7 +9,7 @@ from typing import Any, Final
 from romancy_nb.widgets.snapshot import Snapshot
 from romancy_nb.words import utc
 
-__all__ = ["said", "settled", "standing"]
+__all__ = ["Bundle", "gone_on", "said", "settled", "standing"]
 
 _TEXT: Final = 4_000
 _PICTURE: Final = 200_000
@@ -65,3 +65,12 @@ def standing(view: Snapshot) -> str:
     if view.status == "cancelled":
         return f"{run}Cancelled {utc(view.finished)} {who}. Run again: new=True."
     return f"{run}Result of {utc(view.finished)} {who}. The same call returns it and executes nothing. Run again: new=True."
+
+
+def gone_on(view: Snapshot) -> str:
+    """Return what the head of a cell says that ended with a notice, once its run has come to an end without it (N5)."""
+    if view.status == "completed":
+        return "done: run this cell again to use the result (nothing is executed)"
+    if view.status in {"paused", "stuck"}:
+        return f"{view.status}: run this cell again to see why, and to go on"
+    return standing(view)

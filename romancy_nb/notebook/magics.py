@@ -27,7 +27,7 @@ __all__ = ["OPTIONS", "RomancyMagics", "inputs_of", "parse"]
 
 OPTIONS: Final[dict[str, tuple[set[str], set[str]]]] = {
     "romancy_activity": (
-        {"retries", "timeout", "compensate", "compensate_if", "delivery", "on_doubt", "reuse", "executor"},
+        {"retries", "timeout", "compensate", "compensate_if", "delivery", "on_doubt", "reuse", "executor", "limit"},
         {"pivot"},
     ),
     "romancy_workflow": ({"id", "redo", "on_failure", "timeout"}, {"new"}),
@@ -226,6 +226,7 @@ class RomancyMagics(Magics):
 
         %%romancy_activity [--retries N] [--timeout SECONDS] [--compensate FUNCTION] [--compensate_if started] [--pivot]
                            [--delivery at_most_once] [--on_doubt ask|fail|compensate] [--reuse inputs|prefix|never]
+                           [--limit "NAME"]
 
         Functions whose name begins with _ stay plain helpers. --compensate names what undoes them when a workflow fails.
 

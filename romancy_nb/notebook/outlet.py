@@ -15,11 +15,11 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from romancy_nb.clock import monotonic
 from romancy_nb.notebook import heads, identity
@@ -27,7 +27,7 @@ from romancy_nb.runtime import streams
 from romancy_nb.runtime.capture import Capture
 from romancy_nb.runtime.observers import Outlet
 
-__all__ = ["CellOutlet", "TerminalOutlet", "settle_all"]
+__all__ = ["CellOutlet", "Settles", "TerminalOutlet", "settle_all", "settle_later"]
 
 PACE: Final = 0.2
 """Seconds between two updates of a head."""
@@ -36,9 +36,16 @@ READ: Final = 20.0
 
 _dirty: SimpleQueue[CellOutlet] = SimpleQueue()
 _publishers: list[threading.Thread] = []
-_unsettled: dict[CellOutlet, float] = {}
-"""Outlets whose call is over, with the time at which it was."""
+_unsettled: dict[Settles, float] = {}
+"""What is over, with the time at which it was."""
 _timers: list[threading.Timer] = []
+
+
+class Settles(Protocol):
+    """Something in a cell's output that is live for a while, and in the end what history says."""
+
+    def settle_now(self) -> None:
+        """Let it say what history says."""
 
 
 class CellOutlet:
@@ -62,9 +69,13 @@ class CellOutlet:
         self._header: Any = getattr(self._publisher, "parent_header", None) if hooked and not known else None
         self._order = threading.RLock()
         self._last = ""
-        self._headless = identity.cell_id() is None
+        self.cell = identity.cell_id()
+        self._context = copy_context()
         self._head = ""
         self._lines: list[str] = []
+        self._progress = ""
+        self._passing = ""
+        self._shown: heads.Bundle = ({"text/plain": ""}, {})
         self._finally = ""
         self._captures: dict[Capture, None] = {}
         self._waits = False
@@ -121,6 +132,23 @@ class CellOutlet:
         with self._order:
             Context().run(work)
 
+    # -- displays of their own, to be found again ------------------------------------------
+
+    def place(self, data: dict[str, Any], metadata: dict[str, Any]) -> str:
+        """Display something in this cell, and return the id by which it is replaced."""
+        display = f"romancy-{token_hex(8)}"
+        self.displays(data, metadata, transient={"display_id": display})
+        return display
+
+    def replace(self, display: str, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Display something else in the place of what has this id, from whatever thread and at whatever time."""
+        transient = {"display_id": display}
+        self._in_cell(self._publisher.publish, data, metadata, anywhere=True, transient=transient, update=True)
+
+    def within(self, function: Callable[[], Any]) -> Any:
+        """Call *function* as in the thread and at the time of this cell, for what ipykernel finds through context variables."""
+        return self._context.copy().run(function)
+
     # -- the head ----------------------------------------------------------
 
     def say(self, line: str) -> None:
@@ -132,6 +160,36 @@ class CellOutlet:
             self._head = f"romancy-{token_hex(8)}"
             self._publish(heads.said(self._lines), update=False)
 
+    def progress(self, line: str) -> None:
+        """Show *line*, below the others, in the place of the one before; the display's thread draws it."""
+        self._progress = line
+        if line and not self._head:
+            self.say(line)
+            self._lines.clear()  # it is the progress that made the head
+        else:
+            self._update_soon()
+
+    def settle_with(self, line: str) -> None:
+        """Let the head say *line*, in the end for good; made now where there is none."""
+        if not self._head:
+            self.say(line)
+        self.settle(line)
+
+    def passing(self, line: str) -> None:
+        """Show *line* below the others, in the place of the last one that was shown so; nothing takes it away."""
+        if line != self._passing:
+            self._passing = line
+            self._update_soon()
+
+    def alive(self) -> None:
+        """Publish once more what is there, so that whoever watches the kernel sees that it is in use."""
+        if self._head:
+            self._publish(self._shown, update=True)
+        else:  # of a display that nobody has: it changes nothing
+            data, metadata = self._shown
+            transient = {"display_id": "romancy-alive"}
+            self._in_cell(self._publisher.publish, data, metadata, anywhere=True, transient=transient, update=True)
+
     def settle(self, line: str, *, later: bool = False) -> None:
         """From now on the head says *line*, which follows from history.
 
@@ -141,16 +199,19 @@ class CellOutlet:
         with self._order:  # what the display's thread is just drawing goes first
             self._finally = line
             self._captures.clear()
-            _unsettled[self] = monotonic()
-            if self._headless and not later:
+            if self.headless and not later:
                 self.settle_now()
             else:
                 self._update([])
-                _settle_soon(READ)
+                settle_later(self)
+
+    @property
+    def headless(self) -> bool:
+        """Does nobody read along, so that the output has to be at once as the file is to have it?"""
+        return self.cell is None
 
     def settle_now(self) -> None:
         """Let the head say what history says."""
-        _unsettled.pop(self, None)
         if self._head:
             self._publish(heads.settled(self._finally), update=True)
 
@@ -168,15 +229,15 @@ class CellOutlet:
 
     def _update(self, unseen: list[tuple[str, list[dict[str, Any]]]]) -> None:
         if self._head:
-            self._publish(heads.said(self._lines, unseen), update=True)
+            lines = [*self._lines, *(each for each in (self._progress, self._passing) if each)]
+            self._publish(heads.said(lines, unseen), update=True)
 
     def _publish(self, bundle: tuple[dict[str, str], dict[str, str]], *, update: bool) -> None:
-        data, metadata = bundle
-        transient = {"display_id": self._head}
+        data, metadata = self._shown = bundle
         if not update:
-            self.displays(data, metadata, transient=transient)
+            self.displays(data, metadata, transient={"display_id": self._head})
         else:  # it is found by the id, and nbclient listens only to messages for the cell that runs just then
-            self._in_cell(self._publisher.publish, data, metadata, anywhere=True, transient=transient, update=True)
+            self.replace(self._head, data, metadata)
 
     def _update_soon(self) -> None:
         if not self._waits and self._head and not self._finally:
@@ -243,6 +304,12 @@ def _update_heads() -> None:
                 outlet.refresh()
 
 
+def settle_later(thing: Settles) -> None:
+    """Have *thing* settled when the next cell is run, or after ``READ`` seconds."""
+    _unsettled[thing] = monotonic()
+    _settle_soon(READ)
+
+
 def _settle_soon(after: float) -> None:
     if not _timers:
         _timers.append(threading.Timer(after, _settle_what_was_read))
@@ -252,18 +319,20 @@ def _settle_soon(after: float) -> None:
 
 def _settle_what_was_read() -> None:
     _timers.clear()
-    for outlet, since in sorted(_unsettled.items(), key=lambda item: item[1]):
+    for thing, since in sorted(_unsettled.items(), key=lambda item: item[1]):
         left = since + READ - monotonic()
         if left > 0:
             _settle_soon(left)
             return
+        _unsettled.pop(thing, None)
         with suppress(Exception):
-            outlet.settle_now()
+            thing.settle_now()
 
 
 def settle_all(*_: Any) -> None:
-    """Let every head whose call is over say what history says. Called when a cell is about to run."""
+    """Let everything that is over say what history says. Called when a cell is about to run."""
     while _timers:
         _timers.pop().cancel()
-    for outlet in list(_unsettled):
-        outlet.settle_now()
+    for thing in list(_unsettled):
+        _unsettled.pop(thing, None)
+        thing.settle_now()

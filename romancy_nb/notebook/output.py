@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from romancy_nb import settings
-from romancy_nb.notebook import heads, identity
+from romancy_nb.notebook import attending, heads, identity, in_marimo, pages, shown
+from romancy_nb.notebook.asked import how_to_answer, show_questions
+from romancy_nb.notebook.in_marimo import MarimoCell
 from romancy_nb.notebook.outlet import CellOutlet, TerminalOutlet, settle_all
+from romancy_nb.notebook.shown import ShownRun
 from romancy_nb.runtime import streams
+from romancy_nb.runtime.inbox import Resting
 from romancy_nb.runtime.instance import Instance
-from romancy_nb.runtime.observers import Console, Observer, Outlet
+from romancy_nb.runtime.observers import Console, Observer, Outlet, redraw
 
-__all__ = ["Card", "greet", "observer", "unload"]
+__all__ = ["Card", "display", "greet", "observer", "unload"]
 
 log = logging.getLogger("romancy_nb")
 
@@ -26,28 +32,57 @@ class Card:
 
     def __init__(self) -> None:
         self._outlet: CellOutlet | None = None
+        self._drawn = 0  # columns of the line of progress, in a terminal
+        self._over = False
+        self._resting: Resting | None = None
+        self._shown: ShownRun | None = None
 
     def found(self, instance: Instance[Any], action: str, line: str) -> None:
         self.notice(line)
+        attending.watch(instance, self.cell())
 
-    def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
-        from IPython.display import display
-
+    def shows(self, instance: Instance[Any]) -> None:
         try:
-            timeline = instance.timeline()
-            self._settle(timeline)
             if settings.get("show"):
-                display(timeline.below_its_output(), raw=True)  # type: ignore[no-untyped-call]
+                self._shown = shown.show(instance, self.cell())
         except Exception as problem:
             # the timeline is never worth the result
             self.notice(f"(The timeline cannot be shown: {problem})")
+
+    def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
+        attending.leave(self.cell())
+        try:
+            timeline = instance.timeline()
+            self._settle(timeline)
+            if self._shown is not None:
+                self._shown.end(timeline)
+        except Exception as problem:
+            self.notice(f"(The timeline cannot be shown: {problem})")
+
+    def waits(self, instance: Instance[Any], resting: Resting) -> bool:
+        """Show what it waits for, and free the kernel: the answer may come from a form below the cell."""
+        attending.leave(self.cell())
+        if self._shown is not None:
+            with suppress(Exception):
+                self._shown.update(instance.timeline())
+        if resting != self._resting:  # else something had come just then, and it waits for the same as before
+            show_questions(self.cell(), resting)
+        self._resting = resting
+        return True
 
     def left(self, instance: Instance[Any]) -> None:
         """The engine's thread may not wait for itself: history is asked on another one."""
 
         def work() -> None:
             try:
-                self._settle(instance.timeline())
+                timeline = instance.timeline()
+                if self._shown is not None:
+                    self._shown.end(timeline)
+                if self._resting is None:
+                    self._settle(timeline)
+                elif line := heads.gone_on(timeline.view):
+                    self.cell().settle(line)
+                    self.cell().settle_now()
             except Exception as problem:
                 log.debug("the head of %s stays as it is: %s", instance.id, problem)
 
@@ -55,6 +90,20 @@ class Card:
 
     def notice(self, line: str) -> None:
         self.cell().say(line)
+
+    @property
+    def frees_kernel(self) -> bool:
+        return True
+
+    def progress(self, line: str) -> None:
+        if not self._over:
+            self.cell().progress(line)
+
+    def batch_ended(self, line: str) -> None:
+        self._over = True
+        self.cell().progress("")
+        if line:
+            self.cell().settle_with(line)
 
     def provenance(self) -> tuple[str | None, str | None]:
         return identity.notebook_path(), identity.cell_id()
@@ -64,6 +113,7 @@ class Card:
 
     def output(self) -> Outlet | None:
         """Threads and loops of ours print into the calling cell, not into the one that runs by then (N4)."""
+        attending.keep_alive()
         return self.cell()
 
     def cell(self) -> CellOutlet:
@@ -82,7 +132,19 @@ class Card:
 class Terminal(Card):
     """IPython in a terminal: the same as text."""
 
+    def found(self, instance: Instance[Any], action: str, line: str) -> None:
+        self.notice(line)
+
+    def shows(self, instance: Instance[Any]) -> None:
+        pass
+
+    def waits(self, instance: Instance[Any], resting: Resting) -> bool:
+        for line in how_to_answer(resting):
+            self.notice(line)
+        return True
+
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
+        self.batch_ended("")
         if settings.get("show"):
             print(instance.timeline())
 
@@ -91,6 +153,18 @@ class Terminal(Card):
 
     def notice(self, line: str) -> None:
         print(line)
+
+    def progress(self, line: str) -> None:
+        if self._over:
+            return
+        self._drawn = redraw(sys.stdout, line, self._drawn)
+
+    def batch_ended(self, line: str) -> None:
+        self._over = True
+        if self._drawn:
+            self._drawn = redraw(sys.stdout, "", self._drawn) and 0
+        if line:
+            print(line)
 
     def output(self) -> Outlet | None:
         _catch_displays()
@@ -119,15 +193,22 @@ def greet(text: str, lasting: str) -> None:
 def unload() -> None:
     """Leave the shell, its streams and its publisher as they were."""
     settle_all()
+    attending.stop()
+    pages.close()
     streams.detach()
     shell = identity.shell()
     if shell is not None and settle_all in shell.events.callbacks["pre_run_cell"]:
         shell.events.unregister("pre_run_cell", settle_all)
 
 
+def display(instance: Instance[Any]) -> bool:
+    """Show an instance that is a cell's value; False where it is to be shown like any other value."""
+    return shown.show_by_itself(instance)
+
+
 def observer() -> Observer:
     """Return who shows a call that is made here."""
     running = identity.shell()
     if running is None:
-        return Console()
+        return MarimoCell() if in_marimo.running() else Console()
     return Card() if getattr(running, "kernel", None) is not None else Terminal()

@@ -13,9 +13,13 @@ from romancy_nb import clock, words
 from romancy_nb.core import events as ev
 from romancy_nb.core.ledger import NOTEBOOK
 from romancy_nb.journal.protocol import Head
-from romancy_nb.runtime import launch
+from romancy_nb.notebook import answering
+from romancy_nb.runtime import launch, typed
+from romancy_nb.runtime.awaited import Standing as Stands
+from romancy_nb.runtime.awaited import standings
 from romancy_nb.runtime.engine import Engine
-from romancy_nb.runtime.instance import status_of
+from romancy_nb.runtime.filters import Filter
+from romancy_nb.runtime.standing import called, status_of
 
 __all__ = ["Item", "Standing", "look"]
 
@@ -23,6 +27,7 @@ _MOST: Final = 20
 """Instances that are listed; the rest is counted."""
 _RECENT: Final = 24 * 3600 * 1_000_000
 _RUNS: Final = frozenset({"running", "waiting", "compensating"})
+_ASKS: Final = ("asks", "awaits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Item:
     Attributes:
         instance: its id.
         workflow: its workflow's name.
-        status: as people read it, such as running, paused, interrupted.
+        status: as people read it, such as running, paused, interrupted; "asks" or "awaits" for what comes from outside.
         says: what is the matter, in plain words.
         next: one command or step that goes on from there.
     """
@@ -54,6 +59,11 @@ class Standing:
     more: int = 0
 
     @property
+    def asking(self) -> list[Item]:
+        """What waits for an answer, and then what waits for an event."""
+        return [item for item in self.items if item.status in _ASKS]
+
+    @property
     def running(self) -> list[Item]:
         """What goes on by itself."""
         return [item for item in self.items if item.status in _RUNS]
@@ -61,13 +71,13 @@ class Standing:
     @property
     def yours(self) -> list[Item]:
         """What waits for a person."""
-        return [item for item in self.items if item.status not in _RUNS]
+        return [item for item in self.items if item.status not in _RUNS and item.status not in _ASKS]
 
     def __repr__(self) -> str:
         lines = [f"journal {self.where} ({words.count(self.instances, 'instance')})"]
-        for title, items in (("Runs:", self.running), ("Waits for you:", self.yours)):
+        for title, items in self._parts():
             if items:
-                lines += ["", title]
+                lines += ["", f"{title}:"]
                 for item in items:
                     lines += [f"  {item.workflow} {item.instance}: {item.says}", f"      {item.next}"]
         if self.more:
@@ -79,7 +89,7 @@ class Standing:
     def _repr_html_(self) -> str:
         parts = [f"<div>journal {escape(self.where)} ({words.count(self.instances, 'instance')})</div>"]
         cell = 'style="text-align: left; padding: 2px 12px 2px 0"'
-        for title, items in (("Runs", self.running), ("Waits for you", self.yours)):
+        for title, items in self._parts():
             rows = "".join(
                 f"<tr><td {cell}>{escape(item.workflow)} {escape(item.instance)}</td><td {cell}>{escape(item.says)}</td>"
                 f"<td {cell}><code>{escape(item.next)}</code></td></tr>"
@@ -91,7 +101,29 @@ class Standing:
             parts.append(f"<div>and {self.more} more: <code>%romancy ls</code></div>")
         if not self.items:
             parts.append(f"<div>{escape(_nothing(self.instances))}</div>")
-        return "".join(parts)
+        return "".join(parts) + (_living() if self.items else "")
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from romancy_nb.notebook import pages
+
+        if self.items:
+            pages.look()
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+    def _parts(self) -> list[tuple[str, list[Item]]]:
+        return [
+            ("Waits for an answer or an event", self.asking),
+            ("Runs", self.running),
+            ("Waits for you", self.yours),
+        ]
+
+
+def _living() -> str:
+    """Where a page comes to life, the same as a table that goes on: what runs and what wants somebody, each opened in place."""
+    anchor = escape(Filter(open=True).anchor())
+    return (
+        f'<div data-romancy-live="{anchor}"><span style="opacity:0.7"><code>%romancy ls</code> lists all.</span></div>'
+    )
 
 
 def _nothing(instances: int) -> str:
@@ -110,8 +142,18 @@ def _look(engine: Engine) -> Standing:
     """Runs on the engine's thread."""
     now = clock.now_us()
     heads = [head for head in engine.journal.unfinished() if head.workflow != NOTEBOOK]
-    heads.sort(key=lambda head: -head.updated)
-    items = [_item(engine, head, now) for head in heads[:_MOST]]
+    asking = {run for (run,) in engine.journal.asking([head.run for head in heads])}
+    heads.sort(key=lambda head: (head.run not in asking, -head.updated))
+    listed = heads[:_MOST]
+    found = list(zip(listed, standings(engine, listed), strict=True))
+    answering.remember([each for _, each in found])
+    items = [item for _, each in found for item in _asked(each, now)]
+    items += [item for _, each in found for item in _awaited(each)]
+    told = {item.instance for item in items}
+    for head, stands in found:
+        item = _item(engine, head, stands, now)
+        if item.instance not in told or item.status not in {"waiting", "interrupted"}:
+            items.append(item)
     failed = engine.journal.query(
         "select instance_id, workflow, updated_at from instances where status = 'failed' "
         "and updated_at > make_timestamptz(?) order by updated_at desc limit 5",
@@ -136,7 +178,39 @@ def _look(engine: Engine) -> Standing:
     return Standing(engine.journal.where, total, tuple(items), max(0, len(heads) - _MOST))
 
 
-def _item(engine: Engine, head: Head, now: int) -> Item:
+def _asked(found: Stands, now: int) -> list[Item]:
+    """What the run asks people, each with the line that answers it."""
+    return [
+        Item(
+            found.instance,
+            found.workflow,
+            "asks",
+            f"asks: {asked.question} ({words.age(now - asked.asked_at)}{typed.until(asked, now)})",
+            answering.how(asked, found) + answering.acts(found),
+        )
+        for asked in found.questions
+    ]
+
+
+def _awaited(found: Stands) -> list[Item]:
+    """The events that the run waits for, each with the line that sends it."""
+    items = []
+    for wait in found.waits:
+        match wait.what:
+            case "event":
+                says = f"waits for event {wait.name!r}"
+                line = f"%romancy send {found.instance} {wait.name} {typed.expected(wait.schema)}"
+            case "message":
+                channel = wait.name.removeprefix(ev.CHANNEL)
+                says = "waits for a message" + (f" on channel {channel!r}" if wait.name != ev.ANY_CHANNEL else "")
+                line = f"rn.publish({channel!r}, ...)" if wait.name != ev.ANY_CHANNEL else "rn.publish(CHANNEL, ...)"
+            case _:
+                continue
+        items.append(Item(found.instance, found.workflow, "awaits", says, line + answering.acts(found)))
+    return items
+
+
+def _item(engine: Engine, head: Head, stands: Stands, now: int) -> Item:
     status, _ = status_of(engine, head.instance)
     ago = words.age(now - head.updated)
     here = head.instance in engine.newest
@@ -147,14 +221,14 @@ def _item(engine: Engine, head: Head, now: int) -> Item:
         case "running":
             says, then = f"running in another process, last heard of {ago}", show
         case "waiting":
-            says, then = f"waits for a timer{'' if here else ' in another process'}", show
+            says, then = f"waits for {_for(stands)}{'' if here else ' in another process'}", show
         case "compensating":
             says, then = "its steps are being undone", show
         case "paused":
             says, then = _paused(engine, head, ago)
         case "interrupted" if head.status == "compensating":
             says = f"its undo was interrupted {ago}; what is undone is kept"
-            then = f"%romancy resume {head.instance}, or calling {head.workflow} again, goes on with it"
+            then = f"%romancy resume {head.instance}, or calling {called(head.workflow)} again, goes on with it"
         case "interrupted":
             says = f"its kernel ended {ago} while it ran; what completed is kept"
             then = f"{_again(head.workflow)}, or %romancy resume {head.instance}"
@@ -166,8 +240,16 @@ def _item(engine: Engine, head: Head, now: int) -> Item:
     return Item(head.instance, head.workflow, status, says, then)
 
 
+def _for(stands: Stands) -> str:
+    """What it waits for that nobody has to bring."""
+    children = stands.children
+    if not children or stands.due is not None:
+        return "a timer"
+    return f"its child {children[0]}" if len(children) == 1 else f"{len(children)} children, such as {children[0]}"
+
+
 def _again(workflow: str) -> str:
-    return f"calling {workflow} again goes on"
+    return f"calling {called(workflow)} again goes on"
 
 
 def _in_flight(engine: Engine, head: Head) -> str:

@@ -1,0 +1,320 @@
+"""Timelines that live: one thread follows the runs that pages and cells show, and tells them five times a second at the most.
+
+The engine gives it rows as they become durable (``runtime/taps.py``); a run of another process is looked for in the journal once a
+second, as long as somebody looks. A cell's static form is drawn again rarely while a page shows the living one, so that a file that
+is saved in the middle is true; where no page does, it is what the person sees, and is drawn every second.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from romancy_nb.clock import monotonic, now_us
+from romancy_nb.errors import RomancyError
+from romancy_nb.notebook import timeline_asks
+from romancy_nb.runtime import launch, looking
+from romancy_nb.widgets.following import Following
+from romancy_nb.widgets.snapshot import anchor_of
+
+if TYPE_CHECKING:
+    from romancy_nb.runtime.engine import Engine
+    from romancy_nb.widgets.hub import Send
+    from romancy_nb.widgets.snapshot import Snapshot
+
+__all__ = ["Cell", "Publisher", "instance_of", "provider"]
+
+log = logging.getLogger("romancy_nb")
+
+PACE: Final = 0.2
+"""Seconds between two updates of what is shown."""
+LOOK: Final = 1.0
+"""Seconds between two looks at a run of another process, and between two drawings where no page looks."""
+RARELY: Final = 10.0
+"""Seconds between two drawings of the static form while a page shows the living one."""
+FORGOTTEN: Final = 200.0
+"""Seconds after which a page that says nothing of itself has gone."""
+SHARE: Final = 20
+"""Drawing the static form takes at most one part in so many of the time."""
+
+
+def instance_of(anchor: str) -> tuple[str, int | None]:
+    """Return the instance and the number of the run that *anchor* names; no number: the newest."""
+    named = anchor.removeprefix("timeline:")
+    instance, _, number = named.rpartition(":")
+    return (instance, int(number)) if instance and number.isdecimal() else (named, None)
+
+
+class Cell(Protocol):
+    """A static form in a cell's output, which follows a run."""
+
+    def draw(self, view: Snapshot) -> None:
+        """Show this. Called on the publisher's thread."""
+
+
+@dataclass(eq=False)
+class _Shown:
+    """A run that somebody looks at.
+
+    Attributes:
+        run: key of the run.
+        pages: by anchor, where to send.
+        n: number of the last message.
+        seen: when a page last said that it looks.
+        cells: static forms that follow it, with the time of their next drawing.
+        changed: is there something to tell?
+        stale: does the history have to be read again?
+    """
+
+    engine: Engine
+    run: int
+    instance: str
+    following: Following
+    here: bool
+    pages: dict[str, Send] = field(default_factory=dict)
+    n: int = 0
+    seen: float = field(default_factory=monotonic)
+    cells: dict[Cell, float] = field(default_factory=dict)
+    changed: bool = True
+    undrawn: bool = True
+    stale: bool = False
+    look: float = field(default_factory=lambda: monotonic() + LOOK)
+    over: bool = False
+
+
+class Publisher:
+    """Follows runs. What it knows is its own thread's; others put what they want into its inbox."""
+
+    def __init__(self) -> None:
+        self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+        self._shown: dict[tuple[int, int], _Shown] = {}
+        self._thread: threading.Thread | None = None
+        self._start = threading.Lock()
+
+    # -- on other threads ----------------------------------------------------------
+
+    def tell(self, what: str, content: Any) -> None:
+        """Put something into the inbox; at once."""
+        self._inbox.put((what, content))
+
+    def open(self, anchor: str, send: Send) -> bool:
+        """A page looks at *anchor*."""
+        found = self._found(anchor)
+        if found is None:
+            return False
+        self._begin()
+        self.tell("open", (anchor, send, *found))
+        return True
+
+    def close(self, anchor: str) -> None:
+        self.tell("close", anchor)
+
+    def here(self, anchor: str) -> None:
+        """A page still looks at *anchor*."""
+        self.tell("here", anchor)
+
+    def follow(self, cell: Cell, instance: str, number: int) -> None:
+        """Draw *cell* as the run goes on; nothing is asked for it before a second is over, since most runs have ended by then."""
+        self._begin()
+        self.tell("follow", (cell, instance, number, monotonic() + LOOK))
+
+    def leave(self, cell: Cell) -> None:
+        """Draw *cell* no more."""
+        if self._thread is not None:
+            self.tell("leave", cell)
+
+    def ask(self, anchor: str, what: str, arguments: dict[str, Any]) -> Any:
+        """Answer a page's question about *anchor*."""
+        return timeline_asks.answer(instance_of(anchor), what, arguments)
+
+    def _begin(self) -> None:
+        with self._start:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._main, name="romancy publisher", daemon=True)
+                self._thread.start()
+
+    def _found(self, anchor: str) -> tuple[Engine, looking.Found] | None:
+        engine, (instance, number) = launch.current(), instance_of(anchor)
+        try:
+            return engine, engine.ask(lambda engine: looking.find(engine, instance, number, self.tell))
+        except RomancyError as problem:
+            log.debug("%s is not shown: %s", anchor, problem)
+            return None
+
+    # -- on its own ----------------------------------------------------------
+
+    def _main(self) -> None:
+        waiting: list[tuple[Cell, str, int, float]] = []
+        pause: SimpleQueue[None] = SimpleQueue()
+        last = 0.0
+        while True:
+            item = self._next(self._wait(waiting))
+            left = last + PACE - monotonic()
+            if left > 0 and item is not None and item[0] != "open":
+                with suppress(Empty):
+                    pause.get(timeout=left)
+            while item is not None:
+                with suppress(Exception):
+                    self._take(item, waiting)
+                item = self._next(0)
+            last = monotonic()
+            self._begin_cells(waiting)
+            for key, shown in list(self._shown.items()):
+                try:
+                    self._publish(shown)
+                except Exception as problem:  # the journal may be held or let go of just now: the next time tells
+                    log.debug("the timeline of %s is not shown: %s", shown.instance, problem)
+                    shown.stale, shown.look = True, monotonic() + LOOK
+                if not shown.pages and not shown.cells:
+                    shown.engine.taps.unwatch(shown.run)
+                    del self._shown[key]
+
+    def _next(self, timeout: float | None) -> tuple[str, Any] | None:
+        try:
+            return self._inbox.get(timeout=timeout) if timeout is None or timeout > 0 else self._inbox.get_nowait()
+        except Empty:
+            return None
+
+    def _wait(self, waiting: list[tuple[Cell, str, int, float]]) -> float | None:
+        """Seconds until something is to be done that nobody tells."""
+        due = [each[3] for each in waiting]
+        for shown in self._shown.values():
+            if shown.over:
+                due.append(shown.seen + FORGOTTEN)
+                continue
+            if shown.undrawn:
+                due += shown.cells.values()
+            due.append(shown.look if not shown.here or shown.stale else shown.seen + FORGOTTEN)
+        return max(0.01, min(due) - monotonic()) if due else None
+
+    def _take(self, item: tuple[str, Any], waiting: list[tuple[Cell, str, int, float]]) -> None:
+        what, content = item
+        if what == "rows":
+            for shown in self._of(content[0].run):
+                shown.stale = not shown.following.take(content) or shown.stale
+                shown.changed = shown.undrawn = shown.here = shown.following.alive = True
+        elif what == "report":
+            for shown in self._of(content):
+                shown.changed = shown.undrawn = True
+        elif what == "begun":
+            for shown in self._shown.values():
+                if shown.instance == content:
+                    shown.stale = shown.changed = True
+        elif what == "open":
+            anchor, send, engine, found = content
+            self._opened(anchor, send, self._known(engine, found))
+        elif what in {"close", "here"}:
+            for shown in self._shown.values():
+                if content in shown.pages:
+                    shown.seen = monotonic()
+                    if what == "close":
+                        del shown.pages[content]
+        elif what == "follow":
+            waiting.append(content)
+        elif what == "leave":
+            waiting[:] = [each for each in waiting if each[0] is not content]
+            for shown in self._shown.values():
+                shown.cells.pop(content, None)
+
+    def _of(self, run: int) -> list[_Shown]:
+        return [shown for (_, key), shown in self._shown.items() if key == run]
+
+    def _known(self, engine: Engine, found: looking.Found) -> _Shown:
+        shown = self._shown.get((id(engine), found.run))
+        if shown is None:
+            following = Following(found.rows, found.runs, found.alive)
+            shown = _Shown(engine, found.run, found.instance, following, found.here)
+            self._shown[id(engine), found.run] = shown
+        elif found.rows[-1].seq > shown.following.seq:
+            _read_again(shown, found)
+        return shown
+
+    def _opened(self, anchor: str, send: Send, shown: _Shown) -> None:
+        self._publish(shown)  # what this page is told at once, the others are told as a change
+        _refresh(shown)
+        shown.pages[anchor], shown.seen, shown.over = send, monotonic(), False
+        view = shown.following.whole(now_us())
+        send({"kind": "whole", "anchor": anchor, "what": "timeline", "n": shown.n, "view": view})
+        shown.over = not view["live"]
+
+    def _begin_cells(self, waiting: list[tuple[Cell, str, int, float]]) -> None:
+        now = monotonic()
+        due = [each for each in waiting if each[3] <= now]
+        waiting[:] = [each for each in waiting if each[3] > now]
+        for cell, instance, number, _ in due:
+            found = self._found(anchor_of(instance, number))
+            if found is not None:
+                self._known(*found).cells[cell] = now
+
+    def _publish(self, shown: _Shown) -> None:
+        now = monotonic()
+        if shown.stale or (not shown.here and not shown.over and shown.look <= now):
+            self._read(shown)
+        if shown.changed and shown.pages:
+            _refresh(shown)
+            delta = shown.following.delta(now_us())
+            if delta is not None:
+                shown.n += 1
+                for anchor, send in list(shown.pages.items()):
+                    send({"kind": "delta", "anchor": anchor, "n": shown.n, **delta})
+                shown.over = not delta["set"].get("live", not shown.over)
+        shown.changed = False
+        if shown.pages and now - shown.seen > FORGOTTEN:
+            for anchor, send in shown.pages.items():
+                send({"kind": "closed", "anchor": anchor})
+            shown.pages.clear()
+        self._draw(shown)
+
+    def _draw(self, shown: _Shown) -> None:
+        """Draw the static forms that are due."""
+        begun = monotonic()
+        due = [cell for cell, at in shown.cells.items() if at <= begun]
+        if not due or not shown.undrawn:
+            return
+        _refresh(shown)
+        view = shown.following.snapshot(now_us())
+        for cell in due:
+            cell.draw(view)
+        took = monotonic() - begun
+        following = max(RARELY if shown.pages else LOOK, took * SHARE)
+        shown.cells.update(dict.fromkeys(due, begun + following))
+        shown.undrawn = view.live
+        if view.finished is not None:
+            shown.cells.clear()
+
+    def _read(self, shown: _Shown) -> None:
+        """Look into the journal: it is a run of another process, or rows came from elsewhere."""
+        shown.look = monotonic() + LOOK
+        known, stale = shown.following.seq, shown.stale
+        found = shown.engine.ask(
+            lambda engine: looking.again(engine, shown.instance, shown.run, None if stale else known, self.tell)
+        )
+        shown.stale = False
+        shown.here = found.here
+        if shown.following.now_runs(found.runs) or found.alive != shown.following.alive:
+            shown.changed = shown.undrawn = True
+        shown.following.alive = found.alive
+        if found.rows:
+            _read_again(shown, found)
+
+
+def _read_again(shown: _Shown, found: looking.Found) -> None:
+    shown.following.take(found.rows)
+    shown.following.now_runs(found.runs)
+    shown.following.alive, shown.here = found.alive, found.here
+    shown.changed = shown.undrawn = True
+
+
+def _refresh(shown: _Shown) -> None:
+    """What is known in memory alone: how far steps and maps are."""
+    shown.following.progress = shown.engine.taps.reports.of(shown.run)
+    run = shown.engine.live.get(shown.run)
+    shown.following.batch = run.batch.as_dict() if run is not None and run.batch is not None else None
+
+
+provider = Publisher()
+"""The one of this kernel."""
