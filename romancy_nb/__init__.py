@@ -18,12 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 from romancy_nb.definitions.activity import Activity, Compensation, activity
 from romancy_nb.definitions.ambient import Context, context, use_launcher
+from romancy_nb.definitions.batches import Batch, FailedRow
+from romancy_nb.definitions.channels import publish, receive, subscribe
 from romancy_nb.definitions.compensation import compensation
 from romancy_nb.definitions.helpers import gather, now, random, side_effect, sleep, sleep_until, uuid4
+from romancy_nb.definitions.limits import limit
+from romancy_nb.definitions.mapping import map
 from romancy_nb.definitions.options import RetryPolicy
+from romancy_nb.definitions.recurring import recur
 from romancy_nb.definitions.sagas import compensate_with, saga
+from romancy_nb.definitions.sending import send
+from romancy_nb.definitions.waits import ask, wait_event
 from romancy_nb.definitions.workflow import Workflow, workflow
-from romancy_nb.errors import ActivityError, TerminalError
+from romancy_nb.errors import ActivityError, TerminalError, Waiting
 
 if TYPE_CHECKING:
     from romancy_nb.definitions.ambient import Handle as Instance  # definitions cannot name the runtime's class
@@ -31,20 +38,24 @@ if TYPE_CHECKING:
     from romancy_nb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from romancy_nb.payloads.codec import register_codec
     from romancy_nb.runtime.checking import check
-    from romancy_nb.runtime.launch import connect, disconnect, forget, instance, instances, sql, start
+    from romancy_nb.runtime.launch import connect, disconnect, forget, instance, instances, questions, sql, start
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Activity",
     "ActivityError",
+    "Batch",
     "Compensation",
     "Context",
+    "FailedRow",
     "Instance",
     "RetryPolicy",
     "TerminalError",
+    "Waiting",
     "Workflow",
     "activity",
+    "ask",
     "check",
     "compensate_with",
     "compensation",
@@ -57,18 +68,27 @@ __all__ = [
     "gather",
     "instance",
     "instances",
+    "limit",
     "load_ipython_extension",
+    "map",
     "now",
+    "publish",
+    "questions",
     "random",
+    "receive",
+    "recur",
     "register_codec",
     "saga",
+    "send",
     "side_effect",
     "sleep",
     "sleep_until",
     "sql",
     "start",
+    "subscribe",
     "unload_ipython_extension",
     "uuid4",
+    "wait_event",
     "workflow",
 ]
 
@@ -83,6 +103,7 @@ _LATER = {
     "instance": "romancy_nb.runtime.launch",
     "instances": "romancy_nb.runtime.launch",
     "load_ipython_extension": "romancy_nb.notebook.extension",
+    "questions": "romancy_nb.runtime.launch",
     "register_codec": "romancy_nb.payloads.codec",
     "sql": "romancy_nb.runtime.launch",
     "start": "romancy_nb.runtime.launch",
@@ -108,11 +129,21 @@ def _wire() -> None:
     if _wired:
         return
     _wired.append(True)
-    from romancy_nb.runtime.instance import use_timeline
+    from romancy_nb.runtime.branching import use_comparison
+    from romancy_nb.runtime.instance import use_display, use_living, use_timeline
+    from romancy_nb.runtime.instances import use_table
     from romancy_nb.runtime.observers import use_observer
+    from romancy_nb.runtime.questions import use_form
 
     use_observer(lambda: import_module("romancy_nb.notebook.output").observer())
+    use_form(lambda asked: import_module("romancy_nb.widgets.forms").form_of(asked).data())
+    use_living(lambda found: import_module("romancy_nb.notebook.in_marimo").display(found))
     use_timeline(lambda found: import_module("romancy_nb.widgets.timeline").Timeline.of(found))
+    use_comparison(lambda one, other: import_module("romancy_nb.notebook.comparing").compare(one, other))
+    use_display(lambda found: import_module("romancy_nb.notebook.output").display(found))
+    use_table(
+        lambda: import_module("romancy_nb.widgets.table"), lambda: import_module("romancy_nb.notebook.pages").look()
+    )
 
 
 def _launcher() -> Any:

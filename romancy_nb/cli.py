@@ -1,4 +1,4 @@
-"""The command line: ``romancy-nb demo | ls | show | cancel | check | doctor``.
+"""The command line: ``romancy-nb demo | run | ls | show | questions | answer | send | resume | cancel | check | doctor``.
 
 Each command parses, calls one thing and prints. Errors of ours are one paragraph on stderr and exit code 1; wrong usage
 is exit code 2. Everything is imported when its command needs it, so that ``--version`` and ``--help`` are quick.
@@ -10,9 +10,11 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_INSTANCE_COLUMNS = ("instance_id", "workflow", "status", "run", "created_at", "updated_at", "notebook")
+_ID = "the instance id, or enough of its beginning"
+_PACE = 1.0  # seconds between two drawings of what is followed
+_RESTS = frozenset({"wait", "question", "channel"})  # kinds of steps that may wait without end
+_INSTANCE_COLUMNS = ("instance_id", "workflow", "status", "run", "created_at", "updated_at", "notebook", "parent")
 _RUN_COLUMNS = ("run", "reason", "status", "started_at", "finished_at", "input", "output", "error")
 _STEP_COLUMNS = (
     *("run", "seq", "call", "kind", "name", "status", "origin", "attempts"),
@@ -64,14 +69,28 @@ def _parser() -> argparse.ArgumentParser:
     ls = commands.add_parser("ls", help="list the instances in the journal")
     ls.add_argument("--status", help="only those with this status, such as running, paused, completed, failed")
     ls.add_argument("--workflow", help="only those of this workflow")
+    ls.add_argument("--since", metavar="WHEN", help="only those that something happened to since: 2h, 7d, 2026-11-21")
+    ls.add_argument("--text", help="only those with this in their id, workflow, inputs or error")
+    ls.add_argument("--limit", type=int, metavar="N", help="at most N, the newest")
     ls.set_defaults(command=_ls, usage=ls)
 
-    show = commands.add_parser("show", help="show one instance: its runs and steps")
-    show.add_argument("id", metavar="ID", help="the instance id, or enough of its beginning")
+    show = commands.add_parser("show", help="show one instance, or the timelines that stand in a saved notebook")
+    show.add_argument("id", metavar="ID_OR_FILE", help=f"{_ID}; or a notebook file, which needs no journal")
+    show.add_argument("--cell", metavar="N", type=int, help="of a notebook file: only this cell, the first is 1")
+    show.add_argument(
+        "--follow", action="store_true", help="draw it again until the run ends, or waits for something outside"
+    )
     show.set_defaults(command=_show)
 
+    diff = commands.add_parser("diff", help="two instances, or two runs of one, side by side")
+    diff.add_argument("id", metavar="A", help=_ID)
+    diff.add_argument("other", metavar="B", nargs="?", help="another, or the number of a run of A; else the run before")
+    diff.set_defaults(command=_diff)
+
+    _add_doors(commands)
+
     cancel = commands.add_parser("cancel", help="cancel an instance: what it did is undone")
-    cancel.add_argument("id", metavar="ID", help="the instance id, or enough of its beginning")
+    cancel.add_argument("id", metavar="ID", help=_ID)
     cancel.add_argument("reason", metavar="REASON", nargs="?", default="", help="kept in the journal")
     cancel.add_argument("--module", metavar="MODULE", help="import this first: it defines the compensations")
     cancel.set_defaults(command=_cancel)
@@ -84,10 +103,61 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="versions, the journal and who holds it, kernel and frontend facts")
     doctor.set_defaults(command=_doctor)
 
-    for command in (ls, show, cancel, check, doctor):
-        command.add_argument("--journal", metavar="PATH", help="the journal's file; else $ROMANCY_JOURNAL or .romancy/")
-        command.add_argument("--json", action="store_true", help="print JSON for programs")
+    for name, command in commands.choices.items():
+        if name != "demo":
+            command.add_argument(
+                "--journal", metavar="PATH", help="the journal's file; else $ROMANCY_JOURNAL or .romancy/"
+            )
+            command.add_argument("--json", action="store_true", help="print JSON for programs")
     return parser
+
+
+def _add_doors(commands: Any) -> None:
+    """The commands by which something comes in, and by which what waits for it goes on."""
+    questions = commands.add_parser("questions", help="list what instances ask people, and how each is answered")
+    questions.set_defaults(command=_questions)
+
+    answer = commands.add_parser("answer", help="answer what an instance asks")
+    answer.add_argument("id", metavar="ID", help=_ID)
+    answer.add_argument(
+        "value", metavar="VALUE", nargs="?", default="", help="a plain word, or JSON; else what fits is said"
+    )
+    answer.add_argument("--question", metavar="EVENT", help="which, where it asks several things")
+    answer.set_defaults(command=_answer)
+
+    send = commands.add_parser("send", help="send an event to an instance")
+    send.add_argument("id", metavar="ID", help=_ID)
+    send.add_argument("event", metavar="EVENT", help="its name")
+    send.add_argument("payload", metavar="JSON", nargs="?", default="", help="what it carries")
+    send.add_argument("--event-id", metavar="X", help="an event with the same id is sent once")
+    send.set_defaults(command=_send)
+
+    resume = commands.add_parser(
+        "resume", help="go on with an instance here, to its end; exit code 75 when it waits for something outside"
+    )
+    resume.add_argument("id", metavar="ID", help=_ID)
+    resume.add_argument("--module", metavar="FILE_OR_MODULE", required=True, help="defines its workflow")
+    resume.add_argument("--strict", action="store_true", help="this very run or none, also after an edit")
+    resume.set_defaults(command=_resume)
+
+    fork = commands.add_parser(
+        "fork", help="go on from a step in a new instance, here, to its end; the one that is forked stays as it is"
+    )
+    fork.add_argument("id", metavar="ID", help=_ID)
+    fork.add_argument("--at", metavar="STEP", help="the first step to do anew: its number, place or name")
+    fork.add_argument("--edit", metavar="STEP=JSON", action="append", default=[], help="a result to go on with instead")
+    fork.add_argument("--id", metavar="NEW", dest="new", help="id of the new instance")
+    fork.add_argument("--module", metavar="FILE_OR_MODULE", required=True, help="defines its workflow")
+    fork.set_defaults(command=_fork)
+
+    run = commands.add_parser(
+        "run",
+        help="execute a notebook without a frontend; exit code 75 when a cell waits for something outside: run it again",
+    )
+    run.add_argument("notebook", metavar="NOTEBOOK", type=Path)
+    run.add_argument("--output", metavar="PATH", type=Path, help="where to save it executed (in place)")
+    run.add_argument("--kernel", metavar="NAME", help="an installed kernel; by default this Python")
+    run.set_defaults(command=_run)
 
 
 class _Version(argparse.Action):
@@ -107,36 +177,132 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _ls(options: argparse.Namespace) -> int:
+    from romancy_nb.clock import now_us
+
+    chosen = {
+        "status": options.status,
+        "workflow": options.workflow,
+        "since": options.since,
+        "text": options.text or "",
+    }
+    now = now_us()
     with _journal(options.journal) as rn:
         try:
-            found = rn.instances(status=options.status, workflow=options.workflow)
+            found = rn.instances(**chosen, limit=options.limit)
         except ValueError as problem:
             options.usage.error(str(problem))
             raise
-        rows = _instances_as_rows(rn, found)
-    if options.status:  # what the journal calls running may be interrupted to those who look
-        rows = [row for row in rows if row["status"] == options.status]
+        view = found.view(len(found), now) if not options.json else {}
     if options.json:
-        _print_json(rows)
-    elif rows:
-        print(_table(rows))
+        _print_json([{name: row[name] for name in _INSTANCE_COLUMNS} for row in found.answer().dicts()])
+    elif found:
+        from romancy_nb.widgets import table
+
+        print(table.text(view, now, _columns()))
     else:
-        chosen = " that are like this" if options.status or options.workflow else ""
-        print(f"The journal holds no instances{chosen}.")
+        like = " that are like this" if any(chosen.values()) else ""
+        print(f"The journal holds no instances{like}.")
     return 0
 
 
+def _columns() -> int:
+    """How many columns the terminal has; 0 where what is printed goes elsewhere, so that nothing is cut."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
 def _show(options: argparse.Namespace) -> int:
+    from romancy_nb.shown import book
+
+    if book.is_file(options.id):
+        return _show_file(options)
+    if options.cell is not None:
+        raise RomancyError(f"--cell is for notebook files, and {options.id} is none.")
     with _journal(options.journal) as rn:
         instance = _instance(rn, options.id)
         if not options.json:
-            print(instance.timeline())
+            _follow(instance) if options.follow else print(instance.timeline())
             return 0
         where = f"WHERE instance_id = {_quoted(instance.id)}"
         facts = _instances_as_rows(rn, [instance])[0]
         facts["runs"] = _select(rn, _RUN_COLUMNS, f"runs {where} ORDER BY run")
         facts["steps"] = _select(rn, _STEP_COLUMNS, f"steps {where} ORDER BY run, seq")
     _print_json(facts)
+    return 0
+
+
+def _follow(instance: Instance[Any]) -> None:
+    """Draw the timeline in its own place once a second, whoever advances the run; where no terminal is, once, at the end."""
+    import time
+
+    from romancy_nb import clock
+    from romancy_nb.runtime import launch, looking
+    from romancy_nb.widgets import fallback
+    from romancy_nb.widgets.following import Following
+
+    engine, drawn, known, number = launch.current(), 0, 0, 0
+    following = Following(())
+    while True:
+        found = engine.ask(partial(looking.look, instance=instance.id, known=known, number=number))
+        if found.rows and found.rows[0].seq == 1 and found.number != number:
+            following = Following(found.rows)
+        following.take(found.rows)
+        following.now_runs(found.runs)
+        following.alive, known, number = found.alive, following.seq, found.number
+        view = following.snapshot(clock.now_us())
+        still_open = [step.kind for step in view.steps if step.status in {"running", "waiting"}]
+        over = not view.live or (bool(still_open) and _RESTS.issuperset(still_open))
+        if sys.stdout.isatty():
+            drawn = _drawn_over(fallback.text(view), drawn)
+        elif over:
+            print(fallback.text(view))
+        if over:
+            return
+        time.sleep(_PACE)
+
+
+def _drawn_over(text: str, lines: int) -> int:
+    """Write *text* over the *lines* that were written before; return how many it has."""
+    size = shutil.get_terminal_size()
+    kept = [line[: size.columns - 1] for line in text.splitlines()]
+    if len(kept) >= size.lines:  # what has left the screen cannot be drawn over: the end is what goes on
+        kept = [*kept[:2], "…", *kept[-(size.lines - 4) :]]
+    sys.stdout.write((f"\x1b[{lines}F\x1b[J" if lines else "") + "\n".join(kept) + "\n")
+    sys.stdout.flush()
+    return len(kept)
+
+
+def _diff(options: argparse.Namespace) -> int:
+    with _journal(options.journal) as rn:
+        one, other = _instance(rn, options.id), options.other
+        if other is not None:
+            other = int(other) if other.isdecimal() and len(other) < 5 else _instance(rn, other)
+        found = one.diff(other)
+        print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) if options.json else found)
+    return 0 if found.same else 1
+
+
+def _fork(options: argparse.Namespace) -> int:
+    import romancy_nb
+    from romancy_nb import doors
+    from romancy_nb.runtime import definitions_of
+
+    definitions_of.load(options.module, "%romancy fork", then=romancy_nb._launcher)
+    with _journal(options.journal) as rn:
+        code, said, facts = doors.fork(
+            _instance(rn, options.id), options.journal, options.at, options.edit, options.new
+        )
+    _print_json(facts) if options.json else print(said)
+    return code
+
+
+def _show_file(options: argparse.Namespace) -> int:
+    from romancy_nb.shown import printed
+
+    path = Path(options.id)
+    found = printed.chosen(path, options.cell)
+    print(printed.as_json(found) if options.json else printed.printed(path, found, options.cell))
     return 0
 
 
@@ -160,6 +326,56 @@ def _cancel(options: argparse.Namespace) -> int:
     else:
         print("\n".join(textwrap.wrap(said, 100)))
     return 0
+
+
+def _questions(options: argparse.Namespace) -> int:
+    from romancy_nb import doors
+
+    with _journal(options.journal) as rn:
+        found = doors.questions(options.journal)
+        if options.json:
+            _print_json([doors.as_dict(each) for each in rn.questions()])
+        else:
+            print("\n".join(found) or "Nobody is asked anything.")
+    return 0
+
+
+def _answer(options: argparse.Namespace) -> int:
+    from romancy_nb import doors
+
+    with _journal(options.journal) as rn:
+        said, facts = doors.answer(_instance(rn, options.id), options.value, options.question)
+    _print_json(facts) if options.json else print(said)
+    return 0
+
+
+def _send(options: argparse.Namespace) -> int:
+    from romancy_nb import doors
+
+    with _journal(options.journal) as rn:
+        said, facts = doors.send(_instance(rn, options.id), options.event, options.payload, options.event_id)
+    _print_json(facts) if options.json else print(said)
+    return 0
+
+
+def _resume(options: argparse.Namespace) -> int:
+    import romancy_nb
+    from romancy_nb import doors
+    from romancy_nb.runtime import definitions_of
+
+    definitions_of.load(options.module, "%romancy resume", then=romancy_nb._launcher)
+    with _journal(options.journal) as rn:
+        code, said, facts = doors.resume(_instance(rn, options.id), options.journal, strict=options.strict)
+    _print_json(facts) if options.json else print(said)
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    from romancy_nb.headless.run import run
+
+    outcome = run(options.notebook, options.output, journal=options.journal, kernel=options.kernel)
+    _print_json(outcome.as_dict()) if options.json else print(outcome)
+    return outcome.code
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -273,23 +489,6 @@ def _parsed(text: Any) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    """The list for people: newest first, as the journal gave it."""
-    from romancy_nb.clock import now_us
-    from romancy_nb.words import age, fit, width
-
-    now = now_us()
-    cells = [("ID", "WORKFLOW", "STATUS", "RUN", "LAST EVENT", "NOTEBOOK")]
-    for row in rows:
-        ago = age(now - round(row["updated_at"].timestamp() * 1_000_000))
-        notebook = Path(row["notebook"]).name if row["notebook"] else ""
-        cells.append((row["instance_id"], row["workflow"], row["status"], str(row["run"]), ago, notebook))
-    widths = [max(width(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(fit(cell, columns) for cell, columns in zip(line, widths, strict=True)).rstrip() for line in cells
-    )
 
 
 if __name__ == "__main__":
