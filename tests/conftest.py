@@ -23,3 +23,14 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     rn.disconnect()
     yield path
     rn.disconnect()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_definitions(request: pytest.FixtureRequest) -> None:
+    """Let a module's own definitions be the latest of their names: other modules of tests use the same names."""
+    from romancy_nb.definitions import registry
+
+    module = request.module.__name__
+    for found in registry._defined.values():
+        if module in found:
+            found[module] = found.pop(module)

@@ -25,7 +25,7 @@ FACADE = "romancy_nb"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 EVERYTHING = {
-    "clock", "core", "definitions", "demo", "doctor", "errors", "journal", "notebook", "payloads", "runtime", "settings",
+    "clock", "core", "definitions", "demo", "doctor", "errors", "journal", "notebook", "payloads", "runtime", "settings", "shown",
     "testing", "widgets", "words", FACADE,
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
@@ -39,11 +39,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal": {"core.events", "payloads", "errors", "clock"},
     "runtime": {"journal", "definitions", "core", "payloads", "errors", "clock", "settings", "words"},
     "widgets": {"journal", "core", "payloads", "errors", "clock", "words"},
+    "shown": {"widgets", "errors", "words"},
     "testing": {"runtime", "journal", "definitions", "core", "payloads", "errors", "clock", FACADE},
-    "doctor": EVERYTHING - {"demo", "notebook", "widgets"},
-    "notebook": EVERYTHING - {"demo"},
-    "demo": EVERYTHING - {"doctor"},
-    "cli": EVERYTHING,
+    "doctor": EVERYTHING - {"demo", "notebook", "shown", "widgets"},
+    "notebook": EVERYTHING - {"demo", "shown"},
+    "demo": EVERYTHING - {"doctor", "shown"},
+    "integrations": {"errors", FACADE},
+    "doors": EVERYTHING - {"demo", "notebook", "shown", "widgets"},
+    "headless": EVERYTHING - {"demo", "notebook", "shown", "widgets"} | {"doors"},
+    "cli": EVERYTHING | {"doors", "headless"},
     FACADE: {"definitions", "errors"},
 }
 """What a room may import besides itself: a whole room, or one module of it. The facade may import the rest when asked."""
@@ -51,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 THREADS = {"threading", "_thread", "concurrent", "multiprocessing"}
 IDENTITY_OF_THREADS = {"get_ident", "current_thread", "main_thread"}
 LOCKS = {"Lock"}
-MAY_START_THREADS = {"runtime", "cli", "demo", "notebook", "testing"}
+MAY_START_THREADS = {"runtime", "cli", "demo", "headless", "notebook", "testing"}
 MAY_LOCK = {"core", "definitions", "journal", "payloads"}
 NOT_IN_CORE = (THREADS - {"threading"}) | {
     "time",

@@ -60,6 +60,21 @@ def test_moments_are_local_and_saved_times_are_not(monkeypatch: pytest.MonkeyPat
         time.tzset()
 
 
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12"])
+def test_times_that_no_calendar_has_are_said_in_words(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for far in (253_402_300_800 * S, 10**21, 10**312):
+            assert utc(far) == moment(far, T) == "after the year 9999"
+            assert utc(-far) == moment(-far, T) == "before the year 1"
+        for last in (253_402_128_000 * S, -62_135_510_400 * S):
+            assert utc(last)[-3:] == "UTC" and "year" not in moment(last, T)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_texts_lose_what_could_break_or_reorder_the_line() -> None:
     assert clean("a\nb\x1b[31m\u202ec\ud800") == "a b[31mc\ufffd"
     assert clip("x" * 500) == "x" * 119 + "…"

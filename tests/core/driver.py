@@ -18,7 +18,8 @@ from romancy_nb.core.commands import ActivityCommand, Delivery, Ended, OpenCall,
 from romancy_nb.core.context import Ambient, ambient
 from romancy_nb.core.events import Event
 from romancy_nb.core.invariants import check_history
-from romancy_nb.core.replay import Numbered, Pool
+from romancy_nb.core.pool import Pool
+from romancy_nb.core.replay import Numbered
 from romancy_nb.errors import HistoryMismatch
 from romancy_nb.payloads.payload import Payload
 

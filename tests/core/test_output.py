@@ -15,7 +15,8 @@ from romancy_nb.core.activation import Execution
 from romancy_nb.core.commands import Delivery, OpenTimer, Report
 from romancy_nb.core.events import Event
 from romancy_nb.core.invariants import check_history
-from romancy_nb.core.replay import Numbered, Pool
+from romancy_nb.core.pool import Pool
+from romancy_nb.core.replay import Numbered
 from romancy_nb.payloads.payload import Payload
 
 from .corpus import CORPUS

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from romancy_nb.core import events as ev
+from romancy_nb.core.events import Event
+from romancy_nb.core.replay import History
+from romancy_nb.payloads.payload import NULL
 
 from .corpus import CORPUS, _branch
 from .driver import World, act, in_order, replay, run, seeded
@@ -261,3 +264,25 @@ def test_c4_every_version_of_python_gives_the_same_rows_and_replays_those_of_eve
 
 ITERATIONS_DIFFER: set[str] = set()
 """Shapes whose rows of one turn may stand in another order on 3.11, where ``wait_for`` takes one iteration more."""
+
+
+def test_history_says_which_calls_were_made_between_two_deliveries() -> None:
+    """What makes many calls a few at a time follows that, with whatever number at a time they were made."""
+
+    def intent(place: str, digest: str) -> Event:
+        return Event(ev.ACTIVITY_SCHEDULED, 1, place, "step", digest)
+
+    started = Event(ev.RUN_STARTED, 1, "i", "flow")
+    done = Event(ev.ACTIVITY_COMPLETED, 2, "0:0", payload=NULL)
+    rows = [started, intent("0:0", "a"), intent("0:1", "b"), done, intent("0:2", "c")]
+    history = History(list(enumerate(rows, 1)))
+
+    def expected() -> list[bool]:
+        return [history.expects(f"0:{n}", ev.ACTIVITY_SCHEDULED, "step", digest) for n, digest in enumerate("abcd")]
+
+    assert expected() == [True, True, False, False]
+    assert history.expects("0:7", ev.ACTIVITY_SCHEDULED, "step", "b")  # it has moved (C6)
+    for n, digest in enumerate("ab"):
+        history.find(f"0:{n}", ev.ACTIVITY_SCHEDULED, "step", digest, 0)
+    next(history.replaying())
+    assert expected() == [False, False, True, False]

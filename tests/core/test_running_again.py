@@ -10,7 +10,7 @@ import pytest
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
-from romancy_nb.core.replay import Pool
+from romancy_nb.core.pool import Pool
 
 from .corpus import CORPUS
 from .driver import CODES, START, STEP, World, act, again, call, dump, here, in_order, note, replay, run, seeded

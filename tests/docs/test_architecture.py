@@ -61,7 +61,7 @@ def test_the_page_lists_the_columns_of_the_views() -> None:
     with duckdb.connect() as connection:
         for text in (*sql.migrations("duckdb").values(), sql.text("duckdb", "schema.sql")):
             connection.execute(text)
-        for view in ("instances", "runs", "steps", "attempts", "compensations", "events"):
+        for view in ("instances", "runs", "steps", "attempts", "compensations", "limits", "events"):
             row = re.search(rf"^\| `{view}` \|[^|]*\| ([^|]*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
             assert row, f"no row for {view}"
             described = connection.execute(f"describe romancy.{view}").fetchall()

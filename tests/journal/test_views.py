@@ -15,11 +15,12 @@ from romancy_nb.journal.on_duckdb import DuckDBJournal
 from romancy_nb.payloads.payload import Payload
 
 COLUMNS = {
-    "instances": "instance_id workflow status run created_at updated_at owner notebook",
-    "runs": "instance_id run reason status code_hash started_at finished_at input output error",
+    "instances": "instance_id workflow status run created_at updated_at owner notebook parent",
+    "runs": "instance_id run reason status code_hash started_at finished_at input output error parent",
     "steps": "instance_id run seq call kind name status origin attempts started_at finished_at input output error",
     "attempts": "instance_id run seq call name attempt status started_at finished_at error",
     "compensations": "instance_id run seq of_call name status attempts started_at finished_at error",
+    "limits": "name concurrency per_second running queued updated_at",
     "events": "instance_id run seq kind at call name attempt payload meta",
 }
 BOOM = Payload('{"type":"ValueError"}')
@@ -48,9 +49,11 @@ def test_a_view_has_its_columns(journal: DuckDBJournal, view: str) -> None:
 def test_a_run_that_completed(journal: DuckDBJournal) -> None:
     journal.commit(turn(1, 7, start("a"), intent("0:0"), completed("0:0")))
     journal.commit(turn(2, 7, Event(ev.RUN_COMPLETED, 4_000_000, payload=Payload('{"ok":true}')), first=4))
-    assert journal.query("from instances").rows == [("a", "order", "completed", 1, at(1), at(4), "me", "/n/a.ipynb")]
+    assert journal.query("from instances").rows == [
+        ("a", "order", "completed", 1, at(1), at(4), "me", "/n/a.ipynb", None)
+    ]
     assert journal.query("from runs").rows == [
-        ("a", 1, "first", "completed", "c1", at(1), at(4), '{"item":"x"}', '{"ok":true}', None)
+        ("a", 1, "first", "completed", "c1", at(1), at(4), '{"item":"x"}', '{"ok":true}', None, None)
     ]
     assert journal.query("from steps").rows == [
         ("a", 1, 2, "0:0", "activity", "reserve", "completed", "executed", 1, at(2), at(3), '["in"]', '"out"', None)
@@ -177,3 +180,59 @@ def test_text_with_every_odd_character_reads_back_as_json(journal: DuckDBJournal
     journal.commit(turn(2, 1, completed("0:1", text='"@abc"'), first=4))
     assert steps(journal, "output ->> '$'") == [(odd,)]
     assert journal.query("select payload ->> '$' from events where call = '0:1'").rows == [("@abc",)]
+
+
+def test_a_call_waits_for_its_limit_until_an_attempt_begins(journal: DuckDBJournal) -> None:
+    door = [{"name": "door", "concurrency": 2}, {"name": 'o"r', "per_second": 0.5}]
+    journal.commit(turn(1, 1, start("a"), intent("0:0", limit=door), intent("0:1", limit=door), intent("0:2")))
+    told = "select name, concurrency, per_second, running, queued, updated_at from limits order by name"
+    assert steps(journal, "call, status, attempts") == [
+        ("0:0", "waiting", 0),
+        ("0:1", "waiting", 0),
+        ("0:2", "running", 0),
+    ]
+    assert journal.query(told).rows == [("door", 2, None, 0, 2, at(2)), ('o"r', None, 0.5, 0, 2, at(2))]
+    assert journal.query("from attempts").rows == [], "there is no attempt yet"
+    wider = [{"name": "door", "concurrency": 3}, {"name": 'o"r', "per_second": 0.5}]
+    begun = Event(ev.ATTEMPT_STARTED, 3_000_000, "0:0", attempt=1, meta={"limit": wider})
+    journal.commit(turn(2, 1, begun, first=5))
+    assert steps(journal, "status", "call = '0:0'") == [("running",)]
+    assert journal.query("select status, started_at from attempts").rows == [("running", at(3))]
+    assert journal.query(told).rows == [("door", 3, None, 1, 1, at(3)), ('o"r', None, 0.5, 1, 1, at(3))]
+    failed = Event(ev.ATTEMPT_FAILED, 4_000_000, "0:0", attempt=1, payload=BOOM, meta={"next_at": 5_000_000})
+    journal.commit(turn(3, 1, failed, first=6))
+    assert steps(journal, "status", "call = '0:0'") == [("waiting",)]
+    again = Event(ev.ATTEMPT_STARTED, 6_000_000, "0:0", attempt=2)
+    journal.commit(turn(4, 1, again, completed("0:0", at=7_000_000, attempt=2), first=7))
+    assert steps(journal, "status, attempts", "call = '0:0'") == [("completed", 2)]
+    assert journal.query(told).rows == [("door", 3, None, 0, 1, at(7)), ('o"r', None, 0.5, 0, 1, at(7))]
+
+
+@pytest.mark.parametrize(("end", "status"), [(ev.RUN_PAUSED, "waiting"), (ev.RUN_FAILED, "failed")])
+def test_what_waited_when_its_run_stopped_is_not_in_doubt_and_not_queued(
+    journal: DuckDBJournal, end: str, status: str
+) -> None:
+    door = [{"name": "door", "concurrency": 2}]
+    journal.commit(turn(1, 1, start("a"), intent("0:0", limit=door), Event(end, 3_000_000, payload=BOOM)))
+    assert steps(journal, "status") == [(status,)]
+    assert journal.query("select name, running, queued from limits").rows == [("door", 0, 0)]
+
+
+def test_a_call_that_was_given_up_waits_for_no_limit(journal: DuckDBJournal) -> None:
+    door = [{"name": "door", "concurrency": 2}]
+    given_up = Event(ev.CALL_CANCELLED, 3_000_000, "0:0")
+    journal.commit(turn(1, 1, start("a"), intent("0:0", limit=door), given_up))
+    assert steps(journal, "status") == [("failed",)]
+    assert journal.query("select name, running, queued from limits").rows == [("door", 0, 0)]
+
+
+def test_an_undo_counts_for_its_limit(journal: DuckDBJournal) -> None:
+    door = [{"name": "door", "concurrency": 2}]
+    decided = Event(ev.RUN_COMPENSATING, 4_000_000, meta={"why": "failed", "owner": "me", "epoch": 1})
+    undo = Event(ev.COMPENSATION_SCHEDULED, 5_000_000, "undo:0:0", "free", payload=Payload("{}"), meta={"limit": door})
+    journal.commit(turn(1, 1, start("a"), intent("0:0"), completed("0:0"), decided, undo))
+    assert journal.query("select name, running, queued from limits").rows == [("door", 0, 1)]
+    journal.commit(turn(2, 1, Event(ev.ATTEMPT_STARTED, 6_000_000, "undo:0:0", attempt=1), first=6))
+    assert journal.query("select name, running, queued from limits").rows == [("door", 1, 0)]
+    journal.commit(turn(3, 1, Event(ev.COMPENSATION_COMPLETED, 7_000_000, "undo:0:0", attempt=1), first=7))
+    assert journal.query("select name, running, queued from limits").rows == [("door", 0, 0)]

@@ -1,6 +1,7 @@
 """Kernels for the tests of this room: the one of this interpreter, and an older one when ROMANCY_KERNEL6 is set.
 
 ``ROMANCY_KERNEL6`` names a Python with ipykernel 6; with the value ``make`` the session makes such an environment.
+On it run the tests of what it does differently (``DIFFERS``); with ``ROMANCY_KERNELS=all`` every test does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,31 @@ from typing import Any
 import pytest
 from kernels import EFFECTS, Kernel
 
-PARTS = ["ipykernel==6.31.0", "duckdb>=2.0", "greenlet", "pydantic", "pandas", "pyarrow", "matplotlib"]
+PARTS = [
+    "ipykernel==6.31.0",
+    "duckdb>=2.0",
+    "greenlet",
+    "pydantic",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "jsonschema",
+    "anywidget",
+]
+
+DIFFERS = {"test_stop.py", "test_output.py", "test_waiting.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The older kernel takes as long again: by default it is asked for what it does in its own way."""
+    if os.environ.get("ROMANCY_KERNELS") == "all":
+        return
+    skipped = pytest.mark.skip(
+        reason="the older kernel does this as the newer one: ROMANCY_KERNELS=all runs it on both"
+    )
+    for item in items:
+        if "ipykernel 6" in item.name and item.path.name not in DIFFERS:
+            item.add_marker(skipped)
 
 
 @pytest.fixture(scope="session")

@@ -100,8 +100,15 @@ class Cell:
             owner.take_head(content["metadata"]["romancy"], content["data"]["text/plain"])
         elif kind in {"display_data", "execute_result"}:
             self.displays.append(content["data"])
+            display = (content.get("transient") or {}).get("display_id", "")
+            if display.startswith("romancy-"):
+                self.kernel.placed[display] = self.displays, len(self.displays) - 1
             if kind == "execute_result":
                 self.result = content["data"].get("text/plain")
+        elif kind == "update_display_data":
+            if place := self.kernel.placed.get(content["transient"]["display_id"]):
+                displays, index = place
+                displays[index] = content["data"]
         elif kind == "error":
             self.ename, self.evalue = content["ename"], content["evalue"]
             self.traceback = plain("\n".join(content["traceback"]))
@@ -157,6 +164,7 @@ class Kernel:
 
     Attributes:
         heads: cells by the id of the display with which a call's output begins.
+        placed: displays of a cell by their id, as the list that has them and the position there.
         stray: output that belongs to no cell that was sent.
         effects: the file to which the test's activities write a line each time they are executed.
     """
@@ -178,6 +186,7 @@ class Kernel:
         self.cells: dict[str, Cell] = {}
         self.stray: list[dict[str, Any]] = []
         self.heads: dict[str, Cell] = {}
+        self.placed: dict[str, tuple[list[dict[str, Any]], int]] = {}
         self._start()
 
     def _start(self) -> None:

@@ -16,7 +16,8 @@ from romancy_nb.notebook.commands import COMMANDS, RomancyCommands
 from romancy_nb.notebook.config import Table
 from romancy_nb.notebook.standing import Standing
 from romancy_nb.runtime import launch
-from romancy_nb.runtime.instance import Instance, Instances
+from romancy_nb.runtime.instance import Instance
+from romancy_nb.runtime.instances import Instances
 
 DEFINED = """
 import romancy_nb as rn
@@ -377,3 +378,37 @@ def test_forget_removes_what_an_instance_recorded(book: Any, capsys: pytest.Capt
     assert "4711" not in str(found.steps().fetchall())
     book.run_cell("order(4711)").raise_error()
     assert "everything is executed" in capsys.readouterr().out
+
+
+# -- forks -------------------------------------------------------------------------------------------------------------
+
+
+FORKED = """
+@rn.activity
+def cmd_price(x: int) -> int: return x * 10
+@rn.activity
+def cmd_pay(price: int) -> str: return f"paid {price}"
+@rn.workflow
+def cmd_sale(x: int) -> str: return cmd_pay(cmd_price(x))
+cmd_sale.run(1, instance_id='sale-1')
+"""
+
+
+def test_fork_and_diff_make_another_instance_and_show_what_differs(
+    book: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book.run_cell(FORKED).raise_error()
+    made = ask(book, "fork sale-1 --edit cmd_price = 40 + 2 --id sale-2")
+    assert made.result(30) == "paid 42" and "%romancy diff sale-1 sale-2" in plain(capsys.readouterr().out)
+    found = ask(book, "diff sale-1 sale-2")
+    assert "edited, result 10 → 42" in str(found)
+    assert ask(book, "diff sale-2").counts == found.counts, "without another: what it was forked from"
+    assert ask(book, "fork sale-1 --at cmd_pay").result(30) == "paid 10"
+    for line, said in (
+        ("fork", "Which instance"),
+        ("fork sale-1 --edit nonsense", "too little or too much"),
+        ("fork sale-1 more", "not expected"),
+        ("diff", "Which instance"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            ask(book, line)

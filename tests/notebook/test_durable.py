@@ -278,3 +278,16 @@ def test_a_journal_that_is_deleted_while_a_workflow_runs_is_an_error_that_says_s
     book.ok(cell)
     assert book.done() == ["load1", "load1", "load2"]
     assert "Nothing was executed" in book.ok(cell).stdout
+
+
+def test_the_key_of_a_cells_step_can_be_looked_up(book: Kernel) -> None:
+    book.ok("@rn.activity\ndef told(n): return rn.context().idempotency_key\nEDIT = 1")
+    for cell in ("c1", "c2"):
+        book.ok(f"{cell} = [told(1), told(1)]", cell_id=cell)
+    book.ok("@rn.activity\ndef told(n): return rn.context().idempotency_key + ''")
+    book.ok("c1 += [told(1)]", cell_id="c1")
+    book.ok("from romancy_nb.runtime.details import details\ni = rn.instances()[0]")
+    steps = "[r.event.call for r in i.rows() if (r.event.name, r.event.kind) == ('told', 'activity_scheduled')]"
+    found = book.value(f"[(d['output']['value'], d['key']) for d in [details(i, place) for place in {steps}]]")
+    assert len(found) == 5 and len({key for _, key in found}) == 5
+    assert [value for value, _ in found] == [key for _, key in found]

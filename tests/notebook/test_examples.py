@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 import romancy_nb as rn
 
 NOTEBOOKS = ["durable_notebook.ipynb", "cell_workflow.ipynb"]
-ALL = [*NOTEBOOKS, "saga.ipynb"]
+ALL = [*NOTEBOOKS, "saga.ipynb", "batch.ipynb", "approval.ipynb"]
 
 
 class _Here(KernelSpecManager):  # type: ignore[misc, unused-ignore]
@@ -71,6 +71,63 @@ def test_every_trip_of_the_saga_example_that_failed_leaves_the_ledger_balanced_a
             entry = json.loads(line)
             standing[entry["order"].split(":")[0]] += 1 if entry["effect"] in {"book", "pay"} else -1
         assert standing == {"Turin": 0, "Lagos": 0, "Quito": 0, "Genoa": 1, "Kyoto": 4}
+
+
+def test_the_batch_example_run_again_saves_the_same_bytes_and_executes_nothing_but_what_failed(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "notebooks" / "batch.ipynb", tmp_path)
+    outputs, booked = [], []
+    for _ in range(2):
+        outputs.append(run_all(tmp_path / "batch.ipynb"))
+        entries = [json.loads(line) for line in (tmp_path / "batch.jsonl").read_text().splitlines()]
+        booked.append(Counter(entry["order"] for entry in entries if entry["effect"] == "book"))
+        paid = Counter(entry["order"] for entry in entries if entry["effect"] == "pay")
+        cancelled = Counter(entry["order"] for entry in entries if entry["effect"] == "cancel")
+        assert booked[-1] == paid + cancelled and len(paid) == 80 and max(paid.values()) == 1
+    assert outputs[0] == outputs[1]
+    refused = booked[1] - booked[0]
+    assert set(refused) == {"B-081", "B-082", "B-083", "B-084"}  # they were undone, and are tried again
+    rn.connect(tmp_path / ".romancy" / "journal.duckdb")
+    executed = "select count(*) from steps where name = '{}' and origin = 'executed'"
+    assert rn.sql(executed.format("digest")).fetchall() == [(5_000,)]
+    assert rn.sql(executed.format("measure")).fetchall() == [
+        (10 + 4 + 4,)
+    ]  # all, the mended four, and the old code's four again
+    rn.disconnect()
+
+
+def command(room: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROMANCY_", "JPY_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "romancy_nb.cli", *arguments],
+        cwd=room,
+        env={**kept, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(room / "ipython")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_approval_example_waits_for_two_people_in_turn_and_pays_once(tmp_path: Path) -> None:
+    """Each answer comes from a process of its own, while no kernel runs; the manager's time for Ben is over meanwhile."""
+    shutil.copy(ROOT / "notebooks" / "approval.ipynb", tmp_path)
+    first = command(tmp_path, "run", "approval.ipynb")
+    assert first.returncode == 75 and "Ana spent 84.50" in first.stdout, first.stdout + first.stderr
+    assert command(tmp_path, "answer", "train", '{"verdict": "perhaps"}').returncode == 1
+    assert command(tmp_path, "answer", "train", '{"verdict": "approve"}').returncode == 0
+    asked = ""
+    while "The manager is silent. Ben" not in asked:  # asked once his three seconds are over
+        again = command(tmp_path, "run", "approval.ipynb")
+        assert again.returncode == 75, again.stdout + again.stderr
+        asked = again.stdout
+    assert command(tmp_path, "answer", "chair", '{"verdict": "approve", "share": 50}').returncode == 0
+    saved = []
+    for _ in range(2):
+        done = command(tmp_path, "run", "approval.ipynb")
+        assert done.returncode == 0, done.stdout + done.stderr
+        saved.append((tmp_path / "approval.ipynb").read_bytes())
+    assert saved[0] == saved[1]
+    paid = [json.loads(line) for line in (tmp_path / "payments.jsonl").read_text().splitlines()]
+    assert [(each["who"], each["amount"]) for each in paid] == [("Ana", 84.5), ("Ben", 120.0)]
 
 
 @pytest.mark.parametrize("name", ALL)

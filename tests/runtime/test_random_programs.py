@@ -19,7 +19,7 @@ from romancy_nb.journal.on_duckdb import DuckDBJournal
 
 PROGRAM = Path(__file__).with_name("random_program.py")
 FIRST = int(os.environ.get("ROMANCY_SEED", "0"))
-SEEDS = [str(seed) for seed in range(FIRST, FIRST + 100)]
+SEEDS = [str(seed) for seed in range(FIRST, FIRST + 60)]
 KILLED = SEEDS[:30]
 
 

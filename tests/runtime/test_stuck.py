@@ -119,18 +119,18 @@ def test_a_strict_resume_after_a_mended_slip_goes_on_in_the_same_run(journal: Pa
     def body() -> int:
         return step(1) // 0
 
-    from romancy_nb.runtime import launch
+    from romancy_nb.runtime import cellcall
 
     flow = rn.workflow(name="flow")(body)
     with pytest.MonkeyPatch.context() as patch:
-        start = launch._start
+        start = cellcall.start_of
 
         def attended(*args: object, **options: object) -> object:
             made = start(*args, **options)  # type: ignore[arg-type]
             made.attached = True
             return made
 
-        patch.setattr(launch, "_start", attended)
+        patch.setattr(cellcall, "start_of", attended)
         with pytest.raises(ZeroDivisionError):
             flow.run(instance_id="flow-1")
 

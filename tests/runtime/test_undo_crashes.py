@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import ledger
 import pytest
+import worlds
 from forking import Zygotes
+from worlds import at_some
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.invariants import check_history
-from romancy_nb.journal.on_duckdb import DuckDBJournal
 from romancy_nb.journal.protocol import Row
 
 pytestmark = pytest.mark.crash
@@ -27,56 +25,18 @@ PROGRAMS = [
 ]  # fmt: skip
 NEVER_UNDONE = {"pivot", "fails", "do-kept"}
 
-zygotes = Zygotes(PROGRAM)
+
+class World(worlds.World):
+    zygotes = Zygotes(PROGRAM)
+
+    def history(self) -> list[Row]:
+        return [row for rows in self.histories(never_back=True).values() for row in rows]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_server_is_left() -> Iterator[None]:
     yield
-    zygotes.close()
-
-
-@dataclass
-class World:
-    """One journal and one ledger, and processes that run a program against them."""
-
-    folder: Path
-    what: str
-
-    def run(self, crash: str = "") -> tuple[int, object]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        environment = {
-            "ROMANCY_JOURNAL": str(self.folder / "journal.duckdb"),
-            "LEDGER": str(self.ledger),
-            "COUNT": str(self.folder / "commits"),
-            "CRASH": crash or "::",
-        }
-        code, output = zygotes.run([self.what], environment, self.folder / "output")
-        if code not in (0, -signal.SIGKILL):
-            raise AssertionError(f"{self.what} {crash or 'straight'}: exit {code}\n{output[-3000:]}")
-        return code, json.loads(output.splitlines()[-1]) if code == 0 else None
-
-    @property
-    def ledger(self) -> Path:
-        return self.folder / "ledger"
-
-    @property
-    def commits(self) -> int:
-        return int((self.folder / "commits").read_text())
-
-    def history(self) -> list[Row]:
-        path = self.folder / "journal.duckdb"
-        if not path.exists():
-            return []
-        journal = DuckDBJournal(path)
-        journal.acquire(10)
-        try:
-            ids = [row[0] for row in journal.query("select instance_id from instances").rows]
-            heads = journal.heads(ids).values()
-            assert all(head.number == 1 for head in heads), "an instance that was undone went forward again"
-            return [row for head in heads for row in journal.load(head.run)]
-        finally:
-            journal.release()
+    World.zygotes.close()
 
 
 def names(world: World) -> list[str]:
@@ -155,8 +115,7 @@ def test_killed_or_lied_to_at_any_commit_the_ledger_is_balanced_in_the_end(strai
         for number in range(1, straight.commits + 1)
         for when in ("before", "after", "told")
     ]
-    print(f"{straight.what}: {len(jobs)} cases")
-    all_of(jobs)
+    at_some(jobs, crash_and_finish)
 
 
 @pytest.mark.parametrize("what", ["stop", "cancel"])
@@ -166,8 +125,7 @@ def test_stopped_or_cancelled_behind_any_commit_the_ledger_is_balanced_in_the_en
     jobs = [
         (World(tmp_path / str(number), straight.what), f"{what}:{number}:") for number in range(1, straight.commits + 1)
     ]
-    print(f"{straight.what}: {len(jobs)} cases")
-    all_of(jobs)
+    at_some(jobs, crash_and_finish)
 
 
 def test_killed_around_any_effect_the_ledger_is_balanced_in_the_end(straight: World, tmp_path: Path) -> None:
@@ -177,11 +135,4 @@ def test_killed_around_any_effect_the_ledger_is_balanced_in_the_end(straight: Wo
         for name in effects
         for when in ("before", "after")
     ]
-    print(f"{straight.what}: {len(jobs)} cases")
-    all_of(jobs)
-
-
-def all_of(jobs: list[tuple[World, str]]) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        for future in [pool.submit(crash_and_finish, world, crash) for world, crash in jobs]:
-            future.result()
+    at_some(jobs, crash_and_finish)

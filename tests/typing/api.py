@@ -71,6 +71,29 @@ def charge(amount: float) -> str:
     return f"{amount}"
 
 
+openai = rn.limit("openai", concurrency=4, per_second=2.5)
+
+
+@rn.activity(limit=openai)
+def limited(text: str) -> int:
+    return len(text)
+
+
+@rn.activity(limit="openai", timeout=3)
+async def limited_by_name(ctx: rn.Context, text: str) -> int:
+    return len(text)
+
+
+rn.activity(limit=(openai, "other"))
+rn.compensation(limit=[openai])
+assert_type(limited("a"), int)
+assert_type(openai.name, str)
+assert_type(openai.concurrency, int | None)
+rn.activity(limit=4)  # type: ignore[call-overload]
+rn.limit("openai", 4)  # type: ignore[call-arg]
+rn.limit("openai", concurrency="4")  # type: ignore[arg-type]
+
+
 @rn.activity(retry=3, executor="main", reuse="never")
 async def audit(text: str) -> None: ...
 
@@ -242,6 +265,10 @@ def order(item: str, *, count: int = 1) -> Money:
     assert_type(rn.gather(*[fetch.bind(each) for each in ("a", "b")]), tuple[list[str], ...])
     rn.gather(reserve(item), reserve(item))  # type: ignore[call-overload]
     reserve.bind(1)  # type: ignore[arg-type]
+    assert_type(rn.map(reserve, ["a", "b"]), rn.Batch[Money])
+    assert_type(rn.map(fetch, [{"url": "a"}], concurrency=3).results, list[list[str] | None])
+    assert_type(rn.map(reserve, ["a"])[0], Money | None)
+    assert_type(rn.map(reserve, ["a"]).retry(), rn.Batch[Money])
     rn.sleep(1)
     return Money(amount=1)
 
@@ -266,8 +293,30 @@ async def crawl(url: str, *, depth: int = 0) -> Page[str]:
         other = group.create_task(reserve.aio(url))
     assert_type(task.result(), list[str])
     assert_type(other.result(), Money)
+    assert_type(await rn.map(fetch, ["a", "b"]), rn.Batch[list[str]])
     await rn.sleep(1)
     return Page[str](items=found)
+
+
+@rn.workflow
+def calls_children(url: str) -> Money:
+    assert_type(crawl.sync(url), Page[str])
+    a, b = rn.gather(order.bind(url), crawl.bind(url, depth=1))
+    assert_type(a, Money)
+    assert_type(b, Page[str])
+    assert_type(order.start(url, detach=True).result(), Money)
+    crawl.sync(1)  # type: ignore[call-overload]
+    return order(url, count=2)
+
+
+@rn.workflow
+async def awaits_children(url: str) -> Money:
+    assert_type(await crawl(url), Page[str])
+    assert_type(await order.aio(url), Money)
+    handle = crawl.start(url)
+    assert_type(await handle, Page[str])
+    assert_type(await crawl.start(url, detach=True), Page[str])
+    return await order.aio(url, count=2)
 
 
 @rn.workflow(name="watched", on_failure="pause", timeout=60)
@@ -327,6 +376,15 @@ async def starting() -> None:
 
     assert_type(order.run("a", new=True), Money)
     assert_type(crawl.run("a"), Page[str])
+
+    assert_type(order.map(["a"], concurrency=2), rn.Batch[Money])
+    assert_type(crawl.map([{"url": "a"}]).retry().results, list[Page[str] | None])
+    assert_type(crawl.map(["a"]).failed[0].error, BaseException)
+    for result in rn.map(fetch, ["a"], on_error="raise", instance_id="f", new=True):
+        assert_type(result, list[str] | None)
+    rn.map(order, ["a"])  # type: ignore[call-overload]
+    rn.map(fetch, ["a"], on_error="stop")  # type: ignore[call-overload]
+    order.map(["a"], parallel=2)  # type: ignore[call-arg]
 
     handle = crawl.start("a")
     assert_type(await handle, Page[str])

@@ -74,3 +74,35 @@ def many(steps: int, text: str = "seed") -> Story:
     for number in range(steps):
         story.step(f"0.{number}:0", "simulate", T + number * 1000, 40_000, {text: number}, value=number * number)
     return story.ends(T + steps * 1000 + 40_000)
+
+
+def outside() -> Story:
+    """A question that was answered at the second try, a wait that is open, channels, an armed undo and a child."""
+    story = Story()
+    story.add(ev.SUBSCRIBED, T, "0:0", "orders", mode="broadcast")
+    ask = {"question": "Approve the refund?", "schema": {"type": "boolean"}, "due": T + 9 * HOUR}
+    story.add(ev.WAIT_STARTED, T + S, "0:1", "approve", value=ask, what="ask")
+    story.add(ev.EVENT_ARRIVED, T + 2 * S, "", "approve", value="maybe", by="bo", via="http")
+    story.add(ev.EVENT_REFUSED, T + 2 * S, "", "approve", arrived=4, why="'maybe' is no boolean")
+    story.add(ev.EVENT_ARRIVED, T + HOUR, "", "approve", value=True, by="ana", via="widget")
+    story.add(ev.EVENT_RECEIVED, T + HOUR, "0:1", "approve", value=True, arrived=6, by="ana", via="widget")
+    story.add(ev.MESSAGE_PUBLISHED, T + HOUR, "0:2", "orders", value={"id": 7})
+    story.add(ev.COMPENSATION_ARMED, T + HOUR, "0:3", "cancel_hotel", value={"room": 3})
+    story.add(ev.CHILD_STARTED, T + HOUR, "0:4", "ship", value={}, instance="ship-1")
+    return story.add(ev.WAIT_STARTED, T + HOUR + S, "0:5", "channel:orders", value={"schema": {}}, what="message")
+
+
+def undone() -> Story:
+    """Two steps that were undone, the last one first, after a third one failed; one undo gave up."""
+    story = Story()
+    error = {"type": "shop.Declined", "message": "no funds"}
+    for number, name in enumerate(("flight", "hotel")):
+        story.step(f"0:{number}", name, T + number * S, S, {"n": number}, value=1, undo={"name": f"cancel_{name}"})
+    story.asks("0:2", "charge", T + 2 * S)
+    story.add(ev.ACTIVITY_FAILED, T + 3 * S, "0:2", attempt=1, value=error)
+    story.add(ev.RUN_COMPENSATING, T + 3 * S, value=error, why="failed")
+    for number, name in ((1, "hotel"), (0, "flight")):
+        story.add(ev.COMPENSATION_SCHEDULED, T + 4 * S, f"undo:0:{number}", f"cancel_{name}", value={"n": number})
+    story.add(ev.COMPENSATION_COMPLETED, T + 5 * S, "undo:0:1", attempt=1, value=None)
+    story.add(ev.COMPENSATION_FAILED, T + 5 * S, "undo:0:0", attempt=2, value=error)
+    return story.add(ev.RUN_COMPENSATION_FAILED, T + 6 * S, value=error, place="0:0")

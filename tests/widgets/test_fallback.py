@@ -12,11 +12,12 @@ from romancy_nb.core import events as ev
 from romancy_nb.widgets.axis import axis_of, segments
 from romancy_nb.widgets.fallback import HISTORY_MIME, html, mimebundle, text
 from romancy_nb.widgets.fallback_text import NO_STEPS
-from romancy_nb.widgets.marks import MARKS, Gap, shown_rows
-from romancy_nb.widgets.snapshot import Snapshot, snapshot
+from romancy_nb.widgets.layout import Gap, shown_rows
+from romancy_nb.widgets.marks import MARKS
+from romancy_nb.widgets.snapshot import RunLine, Snapshot, snapshot
 from romancy_nb.words import width
 
-from .histories import HOUR, S, Story, T, many, order
+from .histories import HOUR, S, Story, T, many, order, outside, undone
 
 HOSTILE = "</td></table><script>alert(1)</script>\"'><img src=x onerror=y>"
 ALLOWED = {"div", "span", "strong", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "code", "br"}
@@ -74,7 +75,15 @@ def test_hostile_names_and_values_are_only_text() -> None:
     story.events[0] = story.events[0]._replace(call=HOSTILE)
     read = Reader(html(seen(story)))
     assert read.tags <= ALLOWED
-    assert {name for name, _ in read.attributes} <= {"style", "title", "aria-label", "role", "scope", "colspan"}
+    assert {name for name, _ in read.attributes} <= {
+        "style",
+        "title",
+        "aria-label",
+        "role",
+        "scope",
+        "colspan",
+        "data-romancy-live",
+    }
     assert HOSTILE in read.text
 
 
@@ -85,8 +94,9 @@ def test_values_with_lone_surrogates_and_control_characters_can_be_saved() -> No
 
 
 def test_styles_are_those_that_an_untrusted_notebook_keeps() -> None:
-    """JupyterLab lets through known properties, and colours as #hex or rgba() only."""
+    """JupyterLab lets through known properties, and colours as #hex or rgba() only. Where it drops a hatching, a colour stays."""
     styles = ";".join(value for name, value in Reader(html(seen(order()))).attributes if name == "style")
+    styles = re.sub(r"(background-color:[^;]+);background:repeating-linear-gradient\([^;]*", r"\1", styles)
     names = {part.partition(":")[0] for part in styles.split(";") if part}
     assert not names & {"gap", "flex", "grid", "inset", "transform", "aspect-ratio", "font-variant-numeric"}
     assert not re.search(r"var\(|currentcolor|inherit|url\(|calc\(|repeating", styles, re.I)
@@ -178,6 +188,123 @@ def test_no_row_is_lost_or_shown_twice(total: int, limit: int) -> None:
     assert len(rows) <= max(limit, 6)
 
 
+# -- branches, the undo lane, what comes from outside -------------------------------------------------------------------
+
+
+def branches(long: int) -> Story:
+    story = Story()
+    for place in ("0.0:0", "0.1:0", "0.0:1"):
+        story.step(place, "fetch", T, S)
+    for number in range(long):
+        story.step(f"0.2:{number}", "load", T + number * S, S, {"part": number})
+    return story
+
+
+def test_a_branch_of_several_steps_has_a_heading_and_a_long_one_is_folded() -> None:
+    view = seen(branches(12).ends(T + 20 * S))
+    lines = [line for line in text(view).splitlines() if "fetch" in line or "load" in line]
+    assert [line[:11].rstrip() for line in lines[:4]] == ["✓ ┬ fetch()", "✓   fetch()", "✓   fetch()", "✓   fetch()"]
+    assert [line for line in lines if "load" in line] == [lines[-1]]
+    assert "load(part=0) and 11 more" in lines[-1] and "12 steps" in lines[-1] and "█" in lines[-1]
+    read = Reader(html(view)).text
+    assert read.count("load") >= 12 and "fetch() and 1 more" in read
+
+
+def test_a_branch_in_which_a_step_failed_says_so_in_its_heading() -> None:
+    story = branches(9).asks("0.2:9", "broken", T + 9 * S)
+    story.add(ev.ACTIVITY_FAILED, T + 10 * S, "0.2:9", attempt=1, value={"type": "E", "message": "m"})
+    (line,) = [line for line in text(seen(story)).splitlines() if "load(part=0) and 9 more" in line]
+    assert line.startswith("✗") and "9 of 10 steps done, 1 failed" in line
+    assert "broken" in html(seen(story))
+
+
+def test_undos_stand_in_a_lane_of_their_own_below_with_what_they_undo() -> None:
+    view = seen(undone())
+    lines = text(view).splitlines()
+    lane = next(number for number, line in enumerate(lines) if line.startswith("── Undo, last first"))
+    assert [line.split("  ")[0] for line in lines[lane + 1 : lane + 3]] == [
+        "↩ cancel_hotel(n=1), undoes hotel",
+        "✗ cancel_flight(n=0), undoes flight",
+    ]
+    (hotel,) = [line for line in lines[:lane] if line.startswith("✓ hotel")]
+    assert hotel.endswith("undone")
+    assert all("cancel_" not in line for line in lines[:lane] if "A person" not in line)
+    read = Reader(html(view)).text
+    assert read.index("charge") < read.index("Undo, last first") < read.index("cancel_hotel")
+
+
+def test_questions_waits_channels_and_armed_undos_are_rows() -> None:
+    lines = text(seen(outside()), 140).splitlines()
+    for said in (
+        "✓ subscribe to orders",
+        "✓ Approve the refund?",
+        'publish to orders: {"id": 7}',
+        "undo from here on: cancel_hotel(room=3)",
+        "▶ ship()",
+        "◷ wait for orders",
+    ):
+        assert any(said in line for line in lines), said
+    assert any("Approve" in line and line.endswith("answered by ana via widget") for line in lines)
+    assert "&#x27;maybe&#x27; is no boolean" in html(seen(outside()))
+
+
+def test_progress_is_shown_while_it_runs_and_never_saved() -> None:
+    story = Story().asks("0:0", "train", T)
+    view = seen(story, progress={"0:0": (40, 100, HOSTILE, T + 2 * S, T, 0)})
+    live = mimebundle(view, live=True)
+    assert "▰▰▰▰▱▱▱▱▱▱ 40 of 100, 20/s, 3.0 s left" in live["text/plain"]
+    assert "width:40%" in live["text/html"] and HOSTILE in Reader(live["text/html"]).text
+    saved = mimebundle(view)
+    assert saved == mimebundle(seen(story))
+    assert "40 of 100" not in json.dumps(saved)
+
+
+def test_what_steps_cost_stands_at_each_and_in_the_summary() -> None:
+    story = Story().step("0:0", "old", T, S, reused=[1, 2]).asks("0:1", "ask_model", T)
+    story.gets(
+        "0:1", T + S, "yes", attributes={"cost_usd": 0.0123, "tokens": {"in": 1000, "out": 204}, "model": HOSTILE}
+    )
+    for made in (text(seen(story), 160), Reader(html(seen(story))).text):
+        assert made.count("$0.0123, 1,204 tokens") == 2
+    assert "in 1000, out 204" in Reader(html(seen(story))).text
+
+
+def test_the_other_runs_are_named_where_tabs_would_be() -> None:
+    runs = [RunLine(number, "compensation_failed", "start", T, T + S) for number in range(1, 12)]
+    view = seen(Story(number=11).ends(T + S), runs=runs)
+    assert "Other runs: run 5 undo incomplete, run 6" in text(view) and "and 4 before" in text(view)
+    assert "run 11 undo" not in text(view) and "Other runs" in html(view)
+    assert "Other runs" not in text(seen(Story().ends(T + S), runs=runs[:1]))
+
+
+def test_the_page_is_told_which_run_it_is_and_nothing_that_changes_by_itself() -> None:
+    story = Story().ends(T + S)
+    story.events[0] = story.events[0]._replace(call='a"b<c')
+    assert html(seen(story)).startswith('<div data-romancy-live="timeline:a&quot;b&lt;c:1" style=')
+
+
+@pytest.mark.parametrize("story", [undone(), outside(), branches(500), branches(0)])
+@pytest.mark.parametrize("columns", [20, 100])
+def test_no_line_of_branches_and_lanes_is_wider_than_asked(story: Story, columns: int) -> None:
+    for line in text(seen(story), columns).splitlines():
+        assert width(line) <= max(columns, 60)
+
+
+def test_ten_thousand_steps_in_branches_and_as_many_undos_stay_under_300_kb() -> None:
+    story = Story()
+    for number in range(2500):
+        story.step(f"0.{number}:0", "a", T, S, {"x": HOSTILE}).step(f"0.{number}:1", "b", T, S)
+    story.add(ev.RUN_COMPENSATING, T + S, why="failed")
+    for number in range(2500):
+        story.add(ev.COMPENSATION_SCHEDULED, T + 2 * S, f"undo:0.{number}:0", "u", value={"x": HOSTILE})
+        story.add(ev.COMPENSATION_COMPLETED, T + 2 * S, f"undo:0.{number}:0", attempt=1)
+    bundle = mimebundle(seen(story))
+    assert len(bundle["text/html"].encode()) <= 300_000
+    assert len(bundle["text/plain"].splitlines()) < 90
+    assert "Undo, last first" in bundle["text/plain"]
+    Reader(bundle["text/html"])
+
+
 # -- the axis --------------------------------------------------------------------------------------------------------
 
 
@@ -219,3 +346,11 @@ def test_steps_without_any_duration_are_drawn() -> None:
     view = seen(Story().step("0:0", "a", T, 0).step("0:1", "b", T, 0).ends(T))
     assert text(view).count("█") >= 2
     assert html(view)
+
+
+def test_a_run_that_waits_is_saved_as_the_same_bytes_however_long_it_waits() -> None:
+    story = Story().step("0:0", "book", T, S)
+    story.add(ev.WAIT_STARTED, T + 2 * S, "0:1", "approve", value={"question": "Approve?", "schema": {}}, what="ask")
+    soon, late = (snapshot(story.rows(), now=T + after) for after in (3 * S, 9 * HOUR))
+    assert soon.status == "waiting" and mimebundle(soon) == mimebundle(late)
+    assert text(soon) != text(late)  # a terminal says for how long

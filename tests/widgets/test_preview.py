@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from romancy_nb.payloads.codec import ANY, encode
 from romancy_nb.widgets import preview
@@ -15,3 +16,25 @@ from romancy_nb.widgets import preview
 )
 def test_a_tuple_a_set_and_a_dict_with_any_keys_are_shown_as_python_writes_them(value: Any) -> None:
     assert preview.value(encode(value, ANY, what="it")) == repr(value).replace("'", '"')
+
+
+class Inner(BaseModel):
+    n: int = 3
+
+
+class Outer(BaseModel, extra="allow"):
+    ok: bool
+    note: str = "x"
+    inner: Inner = Inner()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Outer(ok=True, inner={}), '{"ok": True, "note": "x", "inner": {"n": 3}}'),  # type: ignore[arg-type]
+        (Outer(ok=True, more=1), '{"ok": True, "note": "x", "inner": {"n": 3}, "more": 1}'),  # type: ignore[call-arg]
+        (Inner(), '{"n": 3}'),
+    ],
+)
+def test_a_model_is_shown_without_the_notes_of_the_journal(value: BaseModel, shown: str) -> None:
+    assert preview.value(encode(value, type(value), what="it")) == shown

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from romancy_nb.core import events as ev
-from romancy_nb.widgets.snapshot import Snapshot, Step, history_json, snapshot
+from romancy_nb.widgets.history import history_json
+from romancy_nb.widgets.marks import note
+from romancy_nb.widgets.snapshot import Snapshot, Step, snapshot
 
 from .histories import HOUR, S, Story, T, many, order
 
@@ -89,6 +91,22 @@ def test_a_queued_at_most_once_call_is_pending_and_a_started_one_may_have_run() 
     assert only(story, alive=False).status == "in_doubt"
     story.add(ev.RUN_RESUMED, T + S, owner="another")
     assert only(story).status == "in_doubt"
+
+
+def test_a_call_that_waits_for_a_limit_waits_until_an_attempt_begins() -> None:
+    story = Story().asks("0:0", "charge", T, limit=[{"name": "api", "concurrency": 1}, {"name": "door"}])
+    for alive in (True, False):
+        step = only(story, alive=alive)
+        assert (step.status, step.limits, step.attempts) == ("waiting", ("api", "door"), ())
+        assert note(step) == "waiting for limit api and door"
+    story.add(ev.ATTEMPT_STARTED, T + 5 * S, "0:0", attempt=1)
+    step = only(story)
+    assert (step.status, step.limits, [a.started for a in step.attempts]) == ("running", (), [T + 5 * S])
+    assert only(story, alive=False).status == "in_doubt"
+    error = {"type": "E", "message": "m"}
+    story.add(ev.ATTEMPT_FAILED, T + 6 * S, "0:0", attempt=1, value=error, next_at=T + 9 * S)
+    assert note(only(story)).endswith(" or later, limit api and door")
+    assert only(story.ends(T + 10 * S)).status == "cancelled"
 
 
 def test_a_resume_in_the_process_that_executes_the_attempt_goes_on_running() -> None:
@@ -225,7 +243,7 @@ def test_history_json_of_a_short_run_is_whole() -> None:
     document = history_json(seen(order()))
     assert len(document["steps"]) == 5
     assert "omitted" not in document
-    assert (document["schema"], document["version"], document["status"]) == ("romancy.history", 1, "completed")
+    assert (document["schema"], document["version"], document["status"]) == ("romancy.history", 2, "completed")
 
 
 def test_tuples_and_sets_are_previewed_as_python_writes_them() -> None:

@@ -1,0 +1,134 @@
+"""The publisher: a page that opens a timeline has, after each message, what the journal says; and cells follow, too."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+import romancy_nb as rn
+from romancy_nb.clock import now_us
+from romancy_nb.notebook.live_timeline import Publisher, instance_of
+from romancy_nb.runtime import launch
+from romancy_nb.widgets.deltas import apply
+
+gate = threading.Event()
+
+
+@rn.activity
+def waits(number: int) -> int:
+    gate.wait(20)
+    return number
+
+
+@rn.activity
+def quick(number: int) -> int:
+    return number
+
+
+@rn.workflow
+def followed(steps: int) -> int:
+    for number in range(steps):
+        quick(number)
+    return waits(steps)
+
+
+class Page:
+    """What a page is told, put together as a page does it."""
+
+    def __init__(self) -> None:
+        self.messages: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self.view: dict[str, Any] = {}
+        self.n = -1
+        self.count = 0
+
+    def until(self, condition: Any) -> dict[str, Any]:
+        while not self.view or not condition(self.view):
+            message = self.messages.get(timeout=20)
+            self.count += 1
+            if message["kind"] == "whole":
+                self.view, self.n = message["view"], message["n"]
+            elif message["kind"] == "delta":
+                assert message["n"] == self.n + 1
+                self.view, self.n = apply(message, self.view), message["n"]
+        return self.view
+
+
+@pytest.fixture
+def publisher(journal: Any) -> Iterator[Publisher]:
+    gate.clear()
+    yield Publisher()
+    gate.set()
+
+
+def test_a_page_follows_a_run_to_its_end_and_has_then_what_the_journal_says(publisher: Publisher) -> None:
+    handle, page = followed.start(40), Page()
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    view = page.until(lambda view: len(view["rows"]) == 41)
+    assert view["live"] and view["rows"][-1]["status"] == "running"
+    assert page.count < 12  # what comes in a moment is told in one message
+    gate.set()
+    view = page.until(lambda view: view["status"] == "completed")
+    anew = Page()
+    assert publisher.open(f"timeline:{handle.id}:1", anew.messages.put)
+    assert anew.until(bool)["rows"] == view["rows"] and anew.view["summary"] == view["summary"]
+
+
+def test_what_no_page_looks_at_is_not_followed(publisher: Publisher) -> None:
+    handle, page = followed.start(3), Page()
+    taps = launch.current().taps
+    assert not taps
+    assert not publisher.open("timeline:nobody-knows:1", page.messages.put)
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    page.until(bool)
+    assert taps
+    publisher.close(f"timeline:{handle.id}:1")
+    while taps:
+        gate.wait(0.01)
+
+
+def test_a_cell_is_drawn_while_the_run_goes_on_and_once_more_at_its_end(publisher: Publisher) -> None:
+    class Cell:
+        def __init__(self) -> None:
+            self.views: SimpleQueue[Any] = SimpleQueue()
+
+        def draw(self, view: Any) -> None:
+            self.views.put(view)
+
+    handle, cell = followed.start(2), Cell()
+    publisher.follow(cell, handle.id, 1)
+    assert cell.views.get(timeout=20).live
+    gate.set()
+    while (view := cell.views.get(timeout=20)).status != "completed":
+        assert view.live
+    assert view.finished is not None and view.finished <= now_us()
+
+
+def test_a_run_of_another_process_is_followed_by_looking(journal: Any, publisher: Publisher) -> None:
+    program = (
+        "import sys, time, romancy_nb as rn\nrn.connect(sys.argv[1])\n"
+        "@rn.activity\ndef slow(n: int) -> int:\n    time.sleep(1.2)\n    return n\n"
+        "@rn.workflow\ndef elsewhere(n: int) -> int:\n    return slow(n) + slow(n + 1)\n"
+        "one = elsewhere.start(1, instance_id='far')\nprint('begun', flush=True)\none.result()\nprint('done', flush=True)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program, str(journal)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None and child.stdout.readline() == "begun\n"
+        page = Page()
+        assert publisher.open("timeline:far:1", page.messages.put)
+        assert page.until(bool)["live"]
+        assert len(page.until(lambda view: view["status"] == "completed")["rows"]) == 2
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_an_anchor_names_an_instance_and_a_run() -> None:
+    assert instance_of("timeline:order-7:2") == ("order-7", 2)
+    assert instance_of("timeline:a:b:11") == ("a:b", 11)
+    assert instance_of("timeline:order-7") == ("order-7", None)

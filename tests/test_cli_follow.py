@@ -1,0 +1,53 @@
+"""``romancy-nb show ID --follow``: a run of another process, drawn in its own place until it ends or rests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import pathlib, sys, time, romancy_nb as rn
+rn.connect("journal.duckdb")
+@rn.activity
+def waits(gate: str) -> str:
+    while not pathlib.Path(gate).exists():
+        time.sleep(0.02)
+    return gate
+@rn.workflow
+def far(gate: str) -> bool:
+    waits(gate)
+    return rn.ask("Fine?", type=bool)
+far.start("gate", instance_id="far-1")
+print("begun", flush=True)
+time.sleep(60)
+"""
+
+
+def test_follow_draws_over_a_run_of_another_process_until_it_rests(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    far = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    screen, slave = pty.openpty()
+    command = [sys.executable, "-m", "romancy_nb.cli", "show", "far", "--follow", "--journal", "journal.duckdb"]
+    try:
+        assert far.stdout is not None and far.stdout.readline() == "begun\n"
+        follows = subprocess.Popen(command, cwd=tmp_path, stdout=slave, stderr=slave)
+        os.close(slave)
+        seen = b""
+        while b"running" not in seen or b"\x1b[J" not in seen:
+            seen += os.read(screen, 65_536)
+        (tmp_path / "gate").touch()
+        with suppress(OSError):  # nobody writes there any more
+            while more := os.read(screen, 65_536):
+                seen += more
+        assert follows.wait(30) == 0, seen
+        last = seen.decode().rpartition("\x1b[J")[2]
+        assert "waiting" in last and "far-1" in last, last
+    finally:
+        far.kill()
+        far.wait()
+        os.close(screen)
