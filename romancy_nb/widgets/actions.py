@@ -52,6 +52,8 @@ def of_step(step: Step, is_settled: bool) -> list[str]:
         offered.append("retry")
     elif step.status == "waiting" and step.kind in {"question", "wait"}:
         offered.append("answer" if step.kind == "question" else "send")
+    elif step.status == "in_doubt" and step.kind == "activity" and is_settled:
+        offered.append("resolve")
     if step.status == "completed" and step.lane == "forward":
         offered.append("fork")
     return [*offered, "code"]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -239,10 +240,15 @@ def test_a_journal_that_cannot_be_taken_ahead_of_time_is_tried_again_when_the_ti
     def refused_ahead() -> str:
         mark("asleep")
         rn.sleep(0.8)
-        return mark("awake")
+        mark("awake")
+        woken.set()
+        return "awake"
 
+    woken = threading.Event()
     monkeypatch.setattr(DuckDBJournal, "acquire", refuse_once)
-    assert refused_ahead.start().result(20) == "awake"
+    handle = refused_ahead.start()
+    assert woken.wait(20)  # nobody else asks for the journal meanwhile
+    assert handle.result(20) == "awake"
     assert refusals == ["refused"]
 
 

@@ -28,20 +28,6 @@ function instancesAge(us) {
   return us / 1000 > Date.now() ? `in ${text}` : `${text} ago`;
 }
 
-function instancesTook(us) {
-  if (us <= 0) return "0 ms";
-  if (us < 1000) return "<1 ms";
-  if (us < 999500) return `${Math.round(us / 1000)} ms`;
-  if (us < 9950000) return `${(us / 1e6).toFixed(1)} s`;
-  const seconds = Math.round(us / 1e6);
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, "0")} s`;
-  const minutes = Math.round(us / 6e7);
-  if (minutes < 1440) return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
-  const hours = Math.round(us / 3.6e9);
-  return `${Math.floor(hours / 24)} d ${String(hours % 24).padStart(2, "0")} h`;
-}
-
 const instancesMoment = (us) => new Date(us / 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
 const instancesFile = (path) => path.split(/[\\/]/).pop();
 
@@ -357,7 +343,7 @@ class InstancesTable {
       make("div", { role: "gridcell", class: "rn-c-workflow", title: row.workflow, text: row.workflow }),
       make("div", { role: "gridcell", class: "rn-c-run", text: String(row.run) }),
       make("div", { role: "gridcell", class: "rn-c-last-event", title: instancesMoment(row.updated), text: instancesAge(row.updated) }),
-      make("div", { role: "gridcell", class: "rn-c-took", text: end === null ? "" : instancesTook(end - row.started) }),
+      make("div", { role: "gridcell", class: "rn-c-took", text: end === null ? "" : duration(end - row.started) }),
       make("div", { role: "gridcell", class: "rn-c-steps" }, this.bars(row.bars)),
       make("div", { role: "gridcell", class: "rn-c-what", title: what, text: what }),
     ];
