@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from hypothesis import HealthCheck, settings
 # how long an example takes says something of the machine, and nothing of what is tested
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+def pytest_collection_finish() -> None:
+    """What pytest and its thousands of tests are made of is not looked through at every garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -30,6 +37,8 @@ def own_definitions(request: pytest.FixtureRequest) -> None:
     """Let a module's own definitions be the latest of their names: other modules of tests use the same names."""
     from romancy_nb.definitions import registry
 
+    gc.collect()
+    gc.freeze()  # and so what earlier modules left
     module = request.module.__name__
     for found in registry._defined.values():
         if module in found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from served import cli, environment, program
 
 from romancy_nb import doctor
 
@@ -47,31 +47,12 @@ rn.disconnect()
 """
 
 
-def environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROMANCY_", "JPY_"))}
-    return {**kept, "PYTHONPATH": str(ROOT), **more}
-
-
-def cli(cwd: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "romancy_nb.cli", *arguments],
-        cwd=cwd,
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a journal of four instances."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "make.py").write_text(MAKE)
-    made = subprocess.run(
-        [sys.executable, "make.py"], cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
+    made = program(folder / "make.py")
     assert made.returncode == 0, made.stderr
     return folder
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from typing import Any
 
 import nbformat
 import pytest
+import served
+from served import environment, program
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,14 +67,8 @@ rn.disconnect()
 """
 
 
-def environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROMANCY_", "JPY_"))}
-    return {**kept, "PYTHONPATH": str(ROOT), "USER": "ana", **more}
-
-
-def cli(cwd: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "romancy_nb.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=120)
+def cli(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return served.cli(cwd, *arguments, USER="ana")
 
 
 @pytest.fixture
@@ -85,8 +80,7 @@ def room(tmp_path: Path) -> Path:
 
 def made(room: Path, call: str, name: str) -> None:
     """Leave an instance that waits, and that nobody runs."""
-    command = [sys.executable, "make.py", name, f"{call[:-1]}, instance_id={name!r})"]
-    done = subprocess.run(command, cwd=room, env=environment(), capture_output=True, text=True)
+    done = program(room / "make.py", name, f"{call[:-1]}, instance_id={name!r})", USER="ana")
     assert done.returncode == 0, done.stderr
 
 

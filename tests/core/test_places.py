@@ -241,9 +241,9 @@ def _child(python: str, what: str, given: str = "", seed: int = 0) -> dict[str, 
     return found
 
 
-def test_c4_twenty_hash_seeds_give_identical_rows() -> None:
+def test_c4_other_hash_seeds_give_identical_rows() -> None:
     first = _child(sys.executable, "run", seed=1)
-    for seed in range(2, 21):
+    for seed in range(2, 8):
         assert _child(sys.executable, "run", seed=seed) == first
 
 

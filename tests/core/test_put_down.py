@@ -204,7 +204,7 @@ def put_down(function: Callable[[], Any], turns: int, pick: Any = lambda count: 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_run_put_down_at_any_await_has_no_effect_and_leaves_no_frame(name: str) -> None:
     for turns in range(25):
-        for seed in range(3):
+        for seed in range(7):
             world = put_down(SHAPES[name], turns, seeded(seed))
             execution = world.execution
             assert execution is not None and execution.ended is None

@@ -52,8 +52,8 @@ def test_every_python_finds_the_same(version: str, here: dict[str, Any]) -> None
     pytest.skip(f"no Python {version} with our dependencies")
 
 
-def test_every_hash_seed_finds_the_same(here: dict[str, Any]) -> None:
-    for seed in range(1, 21):
+def test_other_hash_seeds_find_the_same(here: dict[str, Any]) -> None:
+    for seed in range(1, 7):
         assert prints(sys.executable, seed) == here
 
 

@@ -54,23 +54,26 @@ class Zygote:
 
 
 class Zygotes:
-    """Servers for one program, one for each thread that runs it. What was closed is begun anew by the next run."""
+    """Servers for one program, as many as run it at once. What was closed is begun anew by the next run."""
 
     def __init__(self, program: Path) -> None:
         self._program = program
-        self._here = threading.local()
         self._started: list[Zygote] = []
+        self._free: list[Zygote] = []
 
     def run(self, arguments: list[str], environment: dict[str, str], output: Path) -> tuple[int, str]:
-        """As ``Zygote.run``, on the server of this thread."""
-        zygote: Zygote | None = getattr(self._here, "zygote", None)
-        if zygote not in self._started:
-            zygote = self._here.zygote = Zygote(self._program)
+        """As ``Zygote.run``, on a server that nobody uses just now."""
+        try:
+            zygote = self._free.pop()  # one at a time gets it: a list's own methods are atomic
+        except IndexError:
+            zygote = Zygote(self._program)
             self._started.append(zygote)
-        assert zygote is not None
-        return zygote.run(arguments, environment, output)
+        found = zygote.run(arguments, environment, output)
+        self._free.append(zygote)  # one that failed is not used again
+        return found
 
     def close(self) -> None:
+        self._free.clear()
         while self._started:
             self._started.pop().close()
 
