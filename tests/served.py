@@ -10,7 +10,6 @@ import atexit
 import functools
 import json
 import os
-import runpy
 import subprocess
 import sys
 import tempfile
@@ -43,7 +42,11 @@ def program(file: Path, *arguments: str, **more: str) -> subprocess.CompletedPro
 class _Server:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", "import served; served._serve()"],
+            env=environment(PYTHONPATH=os.pathsep.join((str(ROOT), str(Path(__file__).parent)))),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._lock = threading.Lock()
 
@@ -116,14 +119,14 @@ def _be(file: list[str], arguments: list[str], cwd: str, env: dict[str, str], ou
 
 def _run(file: list[str], arguments: list[str]) -> int:
     if file:
+        import __main__
+
         sys.argv = [*file, *arguments]
-        runpy.run_path(file[0], run_name="__main__")
+        del __main__.__dict__["served"]
+        __main__.__file__ = file[0]
+        exec(compile(Path(file[0]).read_text("utf-8"), file[0], "exec"), __main__.__dict__)
         return 0
     from romancy_nb.cli import main
 
     sys.argv = ["romancy-nb", *arguments]
     return main(arguments)
-
-
-if __name__ == "__main__":
-    _serve()

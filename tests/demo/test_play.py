@@ -17,6 +17,7 @@ from typing import Any
 import nbformat
 import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
+import served
 
 from romancy_nb.demo import play
 from romancy_nb.demo.kernel import KernelRun
@@ -125,10 +126,7 @@ def test_both_notebooks_are_left_behind_to_look_at(played: Played) -> None:
 @pytest.mark.kernel
 def test_the_command_line_reads_what_the_demo_left_behind(played: Played) -> None:
     def ask(*arguments: str) -> str:
-        line = [sys.executable, "-m", "romancy_nb.cli", *arguments, "--journal", ".romancy/journal.duckdb"]
-        return subprocess.run(
-            line, cwd=played.folder, env=environment(), capture_output=True, text=True, timeout=60, check=True
-        ).stdout
+        return served.cli(played.folder, *arguments, "--journal", ".romancy/journal.duckdb").stdout
 
     line = ask("ls").splitlines()[1].split()
     assert line[1:3] + line[4:5] == ["process_orders", "completed", "1"]

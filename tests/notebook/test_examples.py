@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import served
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from kernels import ROOT
@@ -96,15 +97,7 @@ def test_the_batch_example_run_again_saves_the_same_bytes_and_executes_nothing_b
 
 
 def command(room: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROMANCY_", "JPY_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "romancy_nb.cli", *arguments],
-        cwd=room,
-        env={**kept, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(room / "ipython")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return served.cli(room, *arguments, IPYTHONDIR=str(room / "ipython"))
 
 
 def test_the_approval_example_waits_for_two_people_in_turn_and_pays_once(tmp_path: Path) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import served
 
 import romancy_nb as rn
 from romancy_nb import errors
@@ -54,10 +53,7 @@ def room(tmp_path: Path) -> Path:
 def program(room: Path, more: str, word: str = "go") -> subprocess.CompletedProcess[str]:
     file = room / "program.py"
     file.write_text(PROGRAM + more)
-    env = {**os.environ, "ROMANCY_JOURNAL": str(room / "j.duckdb")}
-    return subprocess.run(
-        [sys.executable, str(file), word], env=env, cwd=room, capture_output=True, text=True, timeout=60
-    )
+    return served.program(file, word, ROMANCY_JOURNAL=str(room / "j.duckdb"))
 
 
 def test_the_question_says_how_to_answer_it_live_and_whenever_somebody_asks_for_the_result(room: Path) -> None:
@@ -158,11 +154,7 @@ def test_a_doubt_that_was_inherited_and_undone_is_not_undone_a_second_time(tmp_p
     )
 
     def run(**more: str) -> str:
-        env = {**os.environ, "ROMANCY_JOURNAL": str(tmp_path / "j.duckdb"), **more}
-        done = subprocess.run(
-            [sys.executable, str(file)], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60
-        )
-        return done.stdout.strip()
+        return served.program(file, ROMANCY_JOURNAL=str(tmp_path / "j.duckdb"), **more).stdout.strip()
 
     run(DIE="1")
     assert (run(), (tmp_path / "ledger").read_text()) == ("InDoubt", "pu")

@@ -7,12 +7,12 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import served
 
 import romancy_nb as rn
 from romancy_nb import errors
@@ -295,10 +295,7 @@ def test_a_new_run_does_not_repeat_a_call_that_may_have_run_and_must_not_run_twi
     ledger = tmp_path / "ledger"
 
     def run(**more: str) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "ROMANCY_JOURNAL": str(tmp_path / "j.duckdb"), **more}
-        return subprocess.run(
-            [sys.executable, str(program), str(ledger)], env=env, capture_output=True, text=True, timeout=60
-        )
+        return served.program(program, str(ledger), ROMANCY_JOURNAL=str(tmp_path / "j.duckdb"), **more)
 
     assert run(DIE="1").returncode == -signal.SIGKILL
     edited = run(EDIT="yes")  # another value that the workflow reads: a new run
@@ -347,14 +344,8 @@ def test_a_doubt_that_a_new_run_inherits_stays_until_a_person_settles_it(
     ledger = tmp_path / "ledger"
 
     def run(todo: str, edit: str) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "ROMANCY_JOURNAL": str(tmp_path / "j.duckdb"), "EDIT": edit}
-        return subprocess.run(
-            [sys.executable, str(program), str(ledger), on_doubt, todo],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        more = {"ROMANCY_JOURNAL": str(tmp_path / "j.duckdb"), "EDIT": edit}
+        return served.program(program, str(ledger), on_doubt, todo, **more)
 
     assert run("die", "").returncode == -signal.SIGKILL
     for edit in ("a", "a", "a", "b", "b"):  # new runs, and the same call again after each

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import served
 
 import romancy_nb as rn
 
@@ -49,14 +48,7 @@ print(rn.instance("order-1").status, rn.instance("order-1").run)
 
 def execute(room: Path, program: str, **more: str) -> subprocess.CompletedProcess[str]:
     (room / "program.py").write_text(program)
-    return subprocess.run(
-        [sys.executable, "program.py"],
-        cwd=room,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "ROMANCY_JOURNAL": str(room / "journal.duckdb"), **more},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return served.program(room / "program.py", ROMANCY_JOURNAL=str(room / "journal.duckdb"), **more)
 
 
 @pytest.fixture
