@@ -19,8 +19,8 @@ from romancy_nb.journal.on_duckdb import DuckDBJournal
 
 PROGRAM = Path(__file__).with_name("random_program.py")
 FIRST = int(os.environ.get("ROMANCY_SEED", "0"))
-SEEDS = [str(seed) for seed in range(FIRST, FIRST + 60)]
-KILLED = SEEDS[:30]
+SEEDS = [str(seed) for seed in range(FIRST, FIRST + 30)]
+KILLED = SEEDS[:12]
 
 
 @pytest.fixture(scope="module")

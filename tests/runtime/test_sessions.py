@@ -251,6 +251,8 @@ def test_killed_at_any_commit_the_users_rows_and_the_record_agree(zygote: Zygote
     commits = int((tmp_path / "straight" / "commits").read_text())
     crashes = [f"commit:{n}:{when}" for n in range(1, commits + 1) for when in ("before", "after")]
     crashes += [f"session:{n}:{when}" for n in range(1, 8) for when in ("before", "after")]
+    if os.environ.get("ROMANCY_CRASHES") != "all":
+        crashes = crashes[:: max(1, len(crashes) // 12)]
     killed = 0
     for crash in crashes:
         folder = tmp_path / crash.replace(":", "-")
