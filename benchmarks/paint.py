@@ -1,8 +1,8 @@
 """Timelines in JupyterLab in headless Chromium: from the end of a cell until its rows stand on the screen, and scrolling them.
 
-The browser, the server and the notebooks are those of the tests (``tests/notebook/browser/lab.py``). The end of a cell is the moment at
-which the page hears that the kernel is idle again; rows count as painted in the frame after the one that drew them. The plain
-cell beside them shows the same number of lines of text: what the frontend itself takes.
+The browser, the server and the notebooks are those of the tests (``tests/notebook/browser/lab.py``). A cell ends when its page
+hears that the kernel is idle again; rows count as painted in the frame after the one that drew them. The plain cell beside them
+shows as many lines of text: what the frontend itself takes.
 """
 
 from __future__ import annotations
