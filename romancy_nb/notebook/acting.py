@@ -6,7 +6,6 @@ advances is asked of that one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -117,12 +116,9 @@ def _decide(action: str) -> Callable[[Instance[Any], str, Arguments], str]:
 
 
 def _resolve(instance: Instance[Any], place: str, arguments: Arguments) -> str:
-    outcome = _text(arguments, "outcome")
-    result = arguments.get("result")
-    if "text" in arguments:
-        result = _typed(_text(arguments, "text"))
+    outcome, result = _text(arguments, "outcome"), pasted.result_of(instance, place, arguments)
     instance.resolve(step_of(place) if place else None, outcome, result, _text(arguments, "note"))
-    if arguments.get("resume"):
+    if arguments.get("resume") and instance.status in _RESUMED:
         instance.resume()
         return f"Noted, and {_named(instance)} goes on in the background."
     return f"Noted. Resume {_named(instance)}, and it goes on with that."
@@ -190,11 +186,3 @@ def _text(arguments: Arguments, name: str) -> str:
     if value is not None and not isinstance(value, str):
         raise WrongArguments(f"{name} is a text, not {type(value).__name__}.")
     return value or ""
-
-
-def _typed(text: str) -> Any:
-    """What a person typed as a result: JSON, or else the text as it stands."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

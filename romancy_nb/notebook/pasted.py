@@ -14,11 +14,12 @@ from romancy_nb.definitions import registry
 from romancy_nb.errors import RunProblem
 from romancy_nb.payloads.payload import NOTES, Payload, is_forgotten
 from romancy_nb.payloads.redact import is_secret
+from romancy_nb.runtime import given
 from romancy_nb.runtime.details import Found, find
 from romancy_nb.runtime.instance import Instance
 from romancy_nb.words import clip
 
-__all__ = ["action", "call", "magic"]
+__all__ = ["action", "call", "magic", "result_of"]
 
 _DEEPEST: Final = 50
 _MOST: Final = 50_000
@@ -91,18 +92,22 @@ def _decide(decision: str) -> Callable[[Instance[Any], str, Mapping[str, Any]], 
     return decide
 
 
+def result_of(instance: Instance[Any], place: str, arguments: Mapping[str, Any]) -> Any:
+    """Return the result that *arguments* give for a step: ``result``, or what ``text`` means, as a person typed it."""
+    if "text" not in arguments:
+        return arguments.get("result")
+    text = str(arguments["text"])
+    if arguments.get("outcome") == "failed":  # what went wrong is told, not read
+        return text
+    return given.of_text(find(instance, place, parts=False).call.intent, text)
+
+
 def _resolve(instance: Instance[Any], place: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
     outcome, note = str(arguments.get("outcome") or "not_executed"), str(arguments.get("note") or "")
-    result = arguments.get("result")
-    if "text" in arguments:
-        try:
-            result = json.loads(str(arguments["text"]))
-        except ValueError:
-            result = str(arguments["text"])
-    given = outcome != "not_executed" and result is not None
-    more = (f", {result!r}" if given else "") + (f", note={note!r}" if note else "")
+    result = result_of(instance, place, arguments) if outcome != "not_executed" else None
+    more = (f", {result!r}" if result is not None else "") + (f", note={note!r}" if note else "")
     python = f".resolve({place or None!r}, {outcome!r}{more})" + (".resume()" if arguments.get("resume") else "")
-    line = magic("resolve", instance.id, place, outcome, *([repr(result)] if given else []))
+    line = magic("resolve", instance.id, place, outcome, *([repr(result)] if result is not None else []))
     line = _with_option(line, "note", note) if note else line
     return python, "" if arguments.get("resume") else line
 

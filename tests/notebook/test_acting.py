@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,19 @@ import pytest
 from pydantic import BaseModel
 
 import romancy_nb as rn
-from romancy_nb.errors import AlreadyAnswered, EventRefused, RomancyError, RunCancelled, RunProblem, WrongArguments
+from romancy_nb.errors import (
+    AlreadyAnswered,
+    EventRefused,
+    RomancyError,
+    RunCancelled,
+    RunInterrupted,
+    RunProblem,
+    WrongArguments,
+)
 from romancy_nb.notebook import pasted
 from romancy_nb.notebook.acting import ACTIONS, code, perform
 from romancy_nb.notebook.commands import COMMANDS
+from romancy_nb.notebook.timeline_asks import view_of
 from romancy_nb.runtime.details import details
 
 DONE: list[str] = []
@@ -193,21 +204,32 @@ import romancy_nb as rn
 
 began = threading.Semaphore(0)
 
-@rn.activity(delivery="at_most_once", retry=1)
-def once(item: str) -> str:
+def step(item: str) -> str:
     if sys.argv[1:] == ["die"]:
         began.release()
         threading.Event().wait()
     return f"again {item}"
 
+@rn.activity(delivery="at_most_once", retry=1)
+def once(item: str) -> str:
+    return step(item)
+
+@rn.activity(retry=1)
+def often(item: str) -> str:
+    return step(item)
+
 @rn.workflow
 def doubtful(item: str) -> str:
     return once(item)
+
+@rn.workflow
+def repeated(item: str) -> str:
+    return often(item)
 """
 DIES = """
-for name in "abcd":
-    doubtful.start(name, instance_id=name)
-for name in "abcd":
+for name in "abcdefg":
+    (doubtful if name < "e" else repeated).start(name, instance_id=name)
+for name in "abcdefg":
     began.acquire()
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -220,20 +242,66 @@ def test_steps_in_doubt_are_settled(journal: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(file), "die"], env=environment, check=False, timeout=60)
     exec(compile(DOUBT, str(file), "exec"), {"__name__": "__main__"})
     for name, action, arguments, result in (
-        ("a", "resolve", {"outcome": "executed", "text": "ch-77", "resume": True}, "ch-77"),
+        ("a", "resolve", {"outcome": "executed", "text": "77", "resume": True}, "77"),
         ("b", "resolve", {"outcome": "executed", "result": "ch-78"}, "ch-78"),
         ("c", "resolve", {"outcome": "not_executed", "resume": True}, "again c"),
         ("d", "retry", {}, "again d"),
+        ("e", "resolve", {"outcome": "executed", "text": '"ch-79"', "resume": True}, "ch-79"),  # at least once
+        ("f", "resolve", {"outcome": "not_executed", "resume": True}, "again f"),
     ):
         found = rn.instance(name)
         assert details(found, "0:0")["attempts"][0]["outcome"] == "unknown"
+        assert "resolve" in offered(name)
         if name == "b":
             with pytest.raises(RomancyError, match="nobody recorded how it ended"):
                 found.resume().result(10)
+        with pytest.raises(WrongArguments, match="does not fit"):
+            found.resolve("0:0", "executed", 12)
         said = perform(found, action, "0:0", arguments)
+        assert "resolve" not in offered(name)
         if said.startswith("Noted. Resume"):
             found.resume()
         assert found.result(10) == result
+    failed = rn.instance("g")
+    perform(failed, "resolve", "0:0", {"outcome": "failed", "text": "12", "resume": True})
+    with pytest.raises(RomancyError, match="12"):
+        failed.result(10)
+
+
+def offered(name: str) -> list[str]:
+    return list(view_of(name, None)["rows"][0]["actions"])
+
+
+def test_what_is_still_executed_here_is_not_settled_by_a_word() -> None:
+    """Stop does not reach every attempt (A2): one that goes on will tell for itself."""
+    began, go = threading.Event(), threading.Event()
+
+    @rn.activity(retry=ONCE)
+    def deaf(item: str) -> str:
+        began.set()
+        while not go.is_set():
+            with suppress(KeyboardInterrupt):
+                go.wait(20)
+        return item
+
+    @rn.workflow
+    def stopped(item: str) -> str:
+        return deaf(item)
+
+    def stop() -> None:
+        began.wait(20)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(RunInterrupted):
+        stopped.run("lamp", instance_id="i")
+    found = rn.instance("i")
+    try:
+        with pytest.raises(RunProblem, match="still being executed here"):
+            perform(found, "resolve", "0:0", {"outcome": "executed", "text": "sofa"})
+    finally:
+        go.set()
+    assert found.resume().result(10) == "lamp"
 
 
 # -- another process owns the run ------------------------------------------------------------------------------------------
