@@ -34,7 +34,8 @@ def perform(instance: Instance[Any], action: str, place: str = "", arguments: Ar
 
     Args:
         instance: whose timeline it is.
-        action: resume, cancel, compensate, retry, skip, done, resolve, answer, send, fork.
+        action: resume, cancel, compensate, retry, skip, done, resolve, answer, send, fork (at the step, or behind it with another
+            result where ``text`` gives one).
         place: of the step, as ``"0:3"`` or, for its undo, ``"undo:0:3"``; empty where it is of the whole run.
         arguments: ``reason``, ``note``, ``value``, ``event``, ``payload``, ``event_id``, ``outcome``, ``result``, ``instance_id``,
             as the action takes them. What was typed instead of made with a form comes as ``text``.
@@ -146,7 +147,10 @@ def _send(instance: Instance[Any], place: str, arguments: Arguments) -> str:
 
 
 def _fork(instance: Instance[Any], place: str, arguments: Arguments) -> str:
-    made: Instance[Any] = instance.fork(place or None, instance_id=_text(arguments, "instance_id") or None)
+    edits: dict[int | str, Any] | None
+    edits = {place: pasted.result_of(instance, place, arguments)} if place and "text" in arguments else None
+    at = place if place and edits is None else None
+    made: Instance[Any] = instance.fork(at, edits, instance_id=_text(arguments, "instance_id") or None)
     return f"{made.workflow_name} {made.id} was forked from {instance.id}, and goes on in the background."
 
 

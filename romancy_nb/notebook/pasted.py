@@ -154,7 +154,22 @@ def _with_option(line: str, name: str, value: str) -> str:
 
 def _fork(instance: Instance[Any], place: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
     name = str(arguments.get("instance_id") or "")
-    return f".fork({place or None!r}{f', instance_id={name!r}' if name else ''})", ""
+    edited = bool(place) and "text" in arguments
+    value = result_of(instance, place, arguments) if edited else None
+    begins = f"edits={ ({place: value})!r}" if edited else repr(place or None)
+    python = f".fork({begins}{f', instance_id={name!r}' if name else ''})"
+    options = ["--edit", f"{place}={json.dumps(value)}"] if edited else ["--at", place]
+    return python, _fork_line(instance.id, [*options, *(["--id", name] if name else [])]) if place else ""
+
+
+def _fork_line(instance: str, options: list[str]) -> str:
+    """A line whose words take no quotes, and in which an option is one wherever it stands."""
+    line = magic("fork", instance)
+    plain = line == f"%romancy fork {instance}"
+    for name, value in zip(options[::2], options[1::2], strict=True):
+        plain = plain and value.isprintable() and not any(word.startswith("--") for word in value.split())
+        plain = plain and (name == "--edit" or (len(value.split()) == 1 and not value.endswith("?")))
+    return " ".join([line, *options]) if plain else ""
 
 
 _ACTIONS: Final[dict[str, Callable[[Instance[Any], str, Mapping[str, Any]], tuple[str, str]]]] = {

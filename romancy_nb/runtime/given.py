@@ -59,8 +59,8 @@ def of_text(intent: Event, text: str) -> Any:
 
 
 def _readings(text: str) -> Iterator[Any]:
-    with suppress(ValueError, RecursionError):
-        yield json.loads(text)
+    with suppress(WrongArguments):
+        yield typed.value_of(text, None)  # JSON
     yield text
 
 

@@ -27,10 +27,11 @@ from romancy_nb.errors import (
     RunProblem,
     WrongArguments,
 )
-from romancy_nb.notebook import pasted
+from romancy_nb.notebook import histories, pasted
 from romancy_nb.notebook.acting import ACTIONS, code, perform
 from romancy_nb.notebook.commands import COMMANDS
 from romancy_nb.notebook.timeline_asks import view_of
+from romancy_nb.runtime import typed
 from romancy_nb.runtime.details import details
 
 DONE: list[str] = []
@@ -377,6 +378,7 @@ class Recorder:
         ("send", "", {"event": HOSTILE, "payload": {HOSTILE: 1}}, ("send", (HOSTILE, {HOSTILE: 1}), {})),
         ("answer", "", {"value": [HOSTILE, None, True]}, ("answer", ([HOSTILE, None, True],), {})),
         ("fork", "0:1", {}, ("fork", ("0:1",), {})),
+        ("fork", "0:1", {"text": HOSTILE}, ("fork", (), {"edits": {"0:1": HOSTILE}})),
     ],
 )
 def test_the_python_of_an_action_makes_that_very_call_whatever_its_texts_hold(
@@ -441,3 +443,36 @@ def test_a_word_that_a_line_cannot_say_makes_no_line() -> None:
     for word in ("a\nb", "'\"", "", "--x", "\u202e"):
         assert pasted.magic("cancel", word) == ""
     assert pasted.magic("cancel", "why?") == '%romancy cancel "why?"'
+
+
+def test_a_step_is_done_anew_in_a_fork_or_has_the_result_that_a_person_gives_it() -> None:
+    patient.run("lamp", instance_id="i")
+    found = rn.instance("i")
+    DONE.clear()
+    perform(found, "fork", "0:1", {"instance_id": "anew"})
+    assert rn.instance("anew").result(10) == "lamp" and DONE == ["pay lamp"]
+    said = perform(found, "fork", "0:0", {"text": "sofa", "instance_id": "other"})
+    assert said == "patient other was forked from i, and goes on in the background."
+    assert rn.instance("other").result(10) == "sofa" and DONE == ["pay lamp", "pay sofa"]
+    perform(found, "fork", "0:0", {"text": "12", "instance_id": "number"})  # a text where a text belongs
+    assert rn.instance("number").result(10) == "12"
+    with pytest.raises(WrongArguments, match="does not fit"):
+        found.fork(edits={"0:0": ["sofa"]})
+
+
+@pytest.mark.parametrize(
+    "value", ["sofa", '{"a": [1, null, "x y"], "b": "--at 3"}', '"=\\n\u00e9?"', "12 = 13 --edit 0:0=1"]
+)
+def test_the_line_of_a_fork_says_the_same_as_its_python_or_there_is_none(value: str) -> None:
+    shop.run("lamp", instance_id="i")
+    found = rn.instance("i")
+    python, *lines = code(found, "fork", "0:1", {"text": value}).splitlines()[1:]
+    recorder = Recorder()
+    exec(python, {"rn": recorder})
+    edits = recorder.calls[1][2]["edits"]
+    for line in lines:
+        typed_value = histories.taken_apart(line.removeprefix("# or: %romancy fork "), "")
+        assert typed_value[:2] == ("i", None) and typed.value_of(typed_value[2]["0:1"], None) == edits["0:1"]
+    assert bool(lines) == (" --" not in value)
+    at = code(found, "fork", "0:1", {"instance_id": "new"}).splitlines()[-1]
+    assert at == "# or: %romancy fork i --at 0:1 --id new"

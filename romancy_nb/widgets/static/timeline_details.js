@@ -3,6 +3,7 @@
 //
 // What there is to know of one step, asked of the kernel when somebody looks; and what can be done with it.
 
+const WITH_RESULT = new Set(["activity", "child", "side_effect", "wait", "question"]);
 const OUTCOMES = { ok: "completed", unknown: "may have run", abandoned: "left running" };
 
 function section(title, ...content) {
@@ -65,9 +66,9 @@ function question(row, asked, link) {
   return section("Question", make("div", { class: "romancy-form", "data-status": "open" }, make("div", { class: "rn-question", text: asked.text }), form.node));
 }
 
-function waits(row, wait, link, acting) {
+function waits(wait, acting) {
   if (!wait) return null;
-  const form = timelineSend((event, payload) => acting.act("send", { event, payload }), wait.event ?? "");
+  const form = timelineSend(...acting("send"), wait.event ?? "");
   return section("Waits for an event", form, wait.schema ? folded("What it must carry", timelineValue({ kind: "json", value: wait.schema })) : null);
 }
 
@@ -90,12 +91,12 @@ function timelineDetails(store, link, closed) {
   const state = (row) => JSON.stringify([row.status, row.look, row.attempts.length, row.finished, row.actions]);
 
   function fill(row, found) {
-    const acting = timelineActions(link, () => ({ id: row.id }), row.actions ?? [], { label: `What to do with ${row.name}` });
+    const acts = timelineActions(link, () => ({ id: row.id }), row.actions ?? [], { label: `What to do with ${row.name}`, edits: WITH_RESULT.has(row.kind) });
     const timing = [...(found?.timing ?? []), ...(found?.attributes ?? [])];
     const parts = [
-      row.actions?.length ? acting.node : null,
+      row.actions?.length ? acts.node : null,
       question(row, found?.question, link),
-      waits(row, found?.wait, link, acting),
+      waits(found?.wait, acts.acting),
       found?.error ? section("Error", timelineTrace(found.error)) : null,
       found?.input && found.input.kind !== "none" ? section("Input", timelineValue(found.input)) : null,
       found?.output && found.output.kind !== "none" ? section("Result", timelineValue(found.output)) : null,
@@ -107,7 +108,7 @@ function timelineDetails(store, link, closed) {
       key(found?.key),
     ];
     body.replaceChildren(...parts.filter(Boolean));
-    if (!row.actions?.length) body.append(acting.node);
+    if (!row.actions?.length) body.append(acts.node);
     if (row.within) body.prepend(make("div", { class: "rn-faint", text: `A step of ${store.get(row.within)?.child}` }));
   }
 
