@@ -50,7 +50,7 @@ def looks(page: Page, id: str) -> list[str]:
 
 def nothing(**more: Any) -> dict[str, Any]:
     none = {"kind": "none"}
-    return {"input": none, "output": none, "error": None, "attempts": [], "outputs": [], "logs": [], "code": None,
+    return {"input": none, "output": none, "error": None, "attempts": [], "outputs": [], "code": None,
             "timing": [], "key": "", "attributes": [], "question": None, "wait": None, **more}  # fmt: skip
 
 
@@ -461,7 +461,7 @@ def test_texts_from_a_history_are_only_text(canvas: Canvas) -> None:
     value = {"kind": "json", "value": {evil: [evil]}, "truncated": True}
     found = nothing(
         input=value, output={"kind": "table", "columns": [evil], "rows": [[evil]], "shape": [1, 1]},
-        error={"type": evil, "message": evil, "traceback": evil}, logs=[evil], key=evil,
+        error={"type": evil, "message": evil, "traceback": evil}, key=evil,
         attributes=[[evil, evil]], timing=[[evil, evil]],
         attempts=[{"number": 1, "started": T, "finished": None, "outcome": "failed", "error": evil, "traceback": evil}],
         outputs=[
