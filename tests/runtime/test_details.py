@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -322,6 +322,9 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@example({"$part": None, "codec": []})
+@example({"$part": 0, "codec": "arrow", "columns": 3})
+@example({"$type": "pandas", "data": 1})
 def test_whatever_a_journal_holds_is_shown_as_json_of_limited_size(document: Any) -> None:
     text = json.dumps(document)
     for told in (shown(Payload(text)), shown_inputs(Payload(text)), shown_failure(Payload(text))):
