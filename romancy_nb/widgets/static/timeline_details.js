@@ -86,12 +86,14 @@ function timelineDetails(store, link, closed) {
   const title = make("strong", { class: "rn-detail-title", id: fresh("details") });
   const close = make("button", { type: "button", class: "rn-close", "aria-label": "Close the details", title: "Close (Escape)", text: "✕", on: { click: () => closed() } });
   const node = make("aside", { class: "rn-details", role: "region", "aria-labelledby": title.id, hidden: true }, make("div", { class: "rn-detail-head" }, title, close), body);
-  let [shownId, shownAs, turn] = ["", "", 0];
+  let [shownId, shownAs, turn, said] = ["", "", 0, null];
 
   const state = (row) => JSON.stringify([row.status, row.look, row.attempts.length, row.finished, row.actions]);
 
   function fill(row, found) {
-    const acts = timelineActions(link, () => ({ id: row.id }), row.actions ?? [], { label: `What to do with ${row.name}`, edits: WITH_RESULT.has(row.kind) });
+    const acts = timelineActions(link, () => ({ id: row.id }), row.actions ?? [], {
+      label: `What to do with ${row.name}`, edits: WITH_RESULT.has(row.kind), said, done: () => follow([row.id]),
+    });
     const timing = [...(found?.timing ?? []), ...(found?.attributes ?? [])];
     const parts = [
       row.actions?.length ? acts.node : null,
@@ -132,22 +134,25 @@ function timelineDetails(store, link, closed) {
     }
   }
 
+  // A row was changed: what is shown of it is asked for again.
+  function follow(ids) {
+    if (node.hidden || !ids.includes(shownId)) return;
+    const row = store.get(shownId);
+    if (row && state(row) !== shownAs && !typing()) read(row, true);
+  }
+
   return {
     node,
     open(id) {
       const row = store.get(id);
       if (!row || row.kind === "lane") return;
       shownId = id;
+      said = timelineSaid(); // stays when what was done changes the row, and the rest is drawn anew
       node.hidden = false;
       title.textContent = row.label || row.name;
       read(row, false);
     },
-    // A row was changed: what is shown of it is asked for again.
-    follow(ids) {
-      if (node.hidden || !ids.includes(shownId)) return;
-      const row = store.get(shownId);
-      if (row && state(row) !== shownAs && !typing()) read(row, true);
-    },
+    follow,
     close() {
       turn++;
       shownId = "";

@@ -1,5 +1,5 @@
 // module: timeline_head
-// gives: timelineHead, timelineActions, timelineSend
+// gives: timelineHead, timelineActions, timelineSaid, timelineSend
 //
 // What stands above the rows: what run this is, how it stands, what to do next, and the buttons for that.
 
@@ -16,10 +16,11 @@ const ACTIONS = {
 };
 const BY_FORM = new Set(["answer", "resolve", "send"]); // what they do is in what is typed
 
+const timelineSaid = () => make("div", { class: "rn-said-of", role: "status", "aria-live": "polite" });
+
 // Buttons for *names*, and a line that says what came of each. ask(what, arguments) goes to the kernel; target() is {id} or {}; *edits*
-// says that the step has a result, which a fork may replace.
-function timelineActions(link, target, names, { label, edits = false }) {
-  const said = make("div", { class: "rn-said-of", role: "status", "aria-live": "polite" });
+// says that the step has a result, which a fork may replace; *said* is that line, where it outlives the buttons.
+function timelineActions(link, target, names, { label, edits = false, said = timelineSaid(), done = () => {} }) {
   const extra = make("div", { class: "rn-extra" });
   const buttons = make("div", { class: "rn-buttons", role: "group", "aria-label": label });
   const node = make("div", { class: "rn-acting" }, buttons, extra, said);
@@ -38,6 +39,7 @@ function timelineActions(link, target, names, { label, edits = false }) {
       say(error.message || String(error), true);
     }
     node.removeAttribute("aria-busy");
+    done();
   };
   const sure = (action, question) => {
     const yes = make("button", { type: "button", class: "rn-danger", text: ACTIONS[action][0], on: { click: () => act(action) } });

@@ -388,9 +388,8 @@ def test_an_event_is_sent_and_what_cannot_be_taken_back_is_asked_first(canvas: C
 def test_a_step_in_doubt_is_settled_and_a_fork_given_another_result_by_forms_that_can_be_copied_as_code(
     canvas: Canvas,
 ) -> None:
-    canvas.draw(
-        drawn.view(drawn.working(), alive=False), details=nothing(), act={"said": "Noted."}, code={"code": "rn"}
-    )
+    view = drawn.view(drawn.working(), alive=False)
+    canvas.draw(view, details=nothing(), act={"said": "Noted."}, code={"code": "rn"})
     page = canvas.page
     panel = page.locator(".rn-details")
     row(page, "0.0:0").click()
@@ -401,10 +400,15 @@ def test_a_step_in_doubt_is_settled_and_a_fork_given_another_result_by_forms_tha
     canvas.picture("timeline-resolve")
     panel.get_by_role("button", name="Copy this as code").click()
     expect(panel.locator("form pre")).to_have_text("rn")
+    ran = view["rows"][1]
+    canvas.update(rows={"0.0:0": {**ran, "status": "failed", "actions": ["retry", "code"]}})  # while the form is there
+    expect(panel.get_by_label("A note")).to_have_value("by telephone")
     panel.get_by_role("button", name="Note it").click()
+    expect(page.get_by_role("button", name="Retry this step")).to_be_visible()
     expect(panel.locator(".rn-said-of")).to_have_text("Noted.")
+    canvas.update(rows={"0.0:0": ran})
     said = {"outcome": "failed", "note": "by telephone", "resume": True, "text": "no money"}
-    assert canvas.asked()[1:] == [
+    assert canvas.asked()[1:3] == [
         [what, {"id": "0.0:0", "action": "resolve", "arguments": said}] for what in ("code", "act")
     ]
     page.get_by_role("button", name="Say what became of it").click()
