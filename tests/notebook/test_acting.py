@@ -27,16 +27,16 @@ from romancy_nb.errors import (
     RunProblem,
     WrongArguments,
 )
-from romancy_nb.notebook import histories, pasted
+from romancy_nb.notebook import histories, pasted, timeline_asks
 from romancy_nb.notebook.acting import ACTIONS, code, perform
 from romancy_nb.notebook.commands import COMMANDS
-from romancy_nb.notebook.timeline_asks import view_of
 from romancy_nb.runtime import typed
 from romancy_nb.runtime.details import details
 
 DONE: list[str] = []
 FAIL: set[str] = set()
 ONCE = rn.RetryPolicy(max_attempts=1)
+WORD = ""
 HOSTILE = "'); raise SystemExit('''\n\"\"\"\\ {x} $y </script>\u202e"
 
 
@@ -270,7 +270,7 @@ def test_steps_in_doubt_are_settled(journal: Path, tmp_path: Path) -> None:
 
 
 def offered(name: str) -> list[str]:
-    return list(view_of(name, None)["rows"][0]["actions"])
+    return list(timeline_asks.view_of(name, None)["rows"][0]["actions"])
 
 
 def test_what_is_still_executed_here_is_not_settled_by_a_word() -> None:
@@ -476,3 +476,21 @@ def test_the_line_of_a_fork_says_the_same_as_its_python_or_there_is_none(value: 
     assert bool(lines) == (" --" not in value)
     at = code(found, "fork", "0:1", {"instance_id": "new"}).splitlines()[-1]
     assert at == "# or: %romancy fork i --at 0:1 --id new"
+
+
+def test_with_a_run_that_is_not_the_newest_nothing_is_done_and_its_steps_are_its_own() -> None:
+    @rn.workflow
+    def again(item: str) -> str:
+        return pay(item + WORD)
+
+    globals()["WORD"] = "!"
+    again.run("lamp", instance_id="i")
+    globals()["WORD"] = "?"
+    again.run("lamp", instance_id="i")
+    told = [timeline_asks.answer(("i", number), "code", {"id": "0:0"})["code"] for number in (1, 2)]
+    assert told == ["pay(item='lamp!')", "pay(item='lamp?')"]
+    asked = {"id": "0:0", "action": "fork"}
+    for what in ("act", "code"):
+        with pytest.raises(RunProblem, match="its newest is run 2"):
+            timeline_asks.answer(("i", 2), what, {**asked, "run": 1})
+    assert "was forked from i" in timeline_asks.answer(("i", 2), "act", asked)["said"]
