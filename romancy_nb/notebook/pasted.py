@@ -109,7 +109,10 @@ def _resolve(instance: Instance[Any], place: str, arguments: Mapping[str, Any]) 
     python = f".resolve({place or None!r}, {outcome!r}{more})" + (".resume()" if arguments.get("resume") else "")
     line = magic("resolve", instance.id, place, outcome, *([repr(result)] if result is not None else []))
     line = _with_option(line, "note", note) if note else line
-    return python, "" if arguments.get("resume") else line
+    if arguments.get("resume"):
+        goes_on = magic("resume", instance.id)
+        line = f"{line}\n#     {goes_on}" if line and goes_on else ""
+    return python, line
 
 
 def _answer(instance: Instance[Any], place: str, arguments: Mapping[str, Any]) -> tuple[str, str]:

@@ -392,6 +392,16 @@ def test_the_python_of_an_action_makes_that_very_call_whatever_its_texts_hold(
     assert recorder.calls == [("instance", (HOSTILE,), {}), expected]
 
 
+def test_what_is_said_of_a_doubt_and_going_on_are_two_lines() -> None:
+    shop.run("lamp", instance_id="i")
+    said = {"outcome": "failed", "text": "no money", "resume": True}
+    assert code(rn.instance("i"), "resolve", "0:1", said).splitlines()[1:] == [
+        "rn.instance('i').resolve('0:1', 'failed', 'no money').resume()",
+        "# or: %romancy resolve i 0:1 failed \"'no money'\"",
+        "#     %romancy resume i",
+    ]
+
+
 def test_the_python_and_the_line_of_an_action_do_it(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
     shell.run_line_magic("load_ext", "romancy_nb")
     found = paused()
