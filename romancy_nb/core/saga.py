@@ -22,7 +22,7 @@ from romancy_nb.core.pool import says_nothing
 from romancy_nb.core.replay import UNDO, Call, Numbered, collect, without_void
 from romancy_nb.payloads.payload import Payload
 
-__all__ = ["Plan", "Step", "is_undoing", "note_progress", "plan"]
+__all__ = ["Plan", "Step", "is_undoing", "may_have_happened", "note_progress", "plan"]
 
 
 @dataclass(slots=True)
@@ -137,7 +137,7 @@ def plan(rows: Sequence[Numbered]) -> Plan:
             found.kept.append(step.of_name)
         elif not step.doubtful:
             found.steps.append(step)
-        elif place in unsure or _may_have_happened(call):
+        elif place in unsure or may_have_happened(call):
             if ((call.intent.meta or {}).get("undo") or {}).get("if") == "started":
                 found.steps.append(step)
             else:
@@ -210,7 +210,7 @@ def _was_begun(call: Call) -> bool:
     return call.attempts > 0 or not (at_most_once or call.limits)
 
 
-def _may_have_happened(call: Call) -> bool:
+def may_have_happened(call: Call) -> bool:
     """Is it in doubt: begun, and nobody recorded how it ended?"""
     return call.outcome is None and call.waiting is None and not 0 < call.attempts == call.failed and _was_begun(call)
 

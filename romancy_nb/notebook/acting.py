@@ -6,7 +6,6 @@ advances is asked of that one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -35,7 +34,8 @@ def perform(instance: Instance[Any], action: str, place: str = "", arguments: Ar
 
     Args:
         instance: whose timeline it is.
-        action: resume, cancel, compensate, retry, skip, done, resolve, answer, send, fork.
+        action: resume, cancel, compensate, retry, skip, done, resolve, answer, send, fork (at the step, or behind it with another
+            result where ``text`` gives one).
         place: of the step, as ``"0:3"`` or, for its undo, ``"undo:0:3"``; empty where it is of the whole run.
         arguments: ``reason``, ``note``, ``value``, ``event``, ``payload``, ``event_id``, ``outcome``, ``result``, ``instance_id``,
             as the action takes them. What was typed instead of made with a form comes as ``text``.
@@ -117,12 +117,9 @@ def _decide(action: str) -> Callable[[Instance[Any], str, Arguments], str]:
 
 
 def _resolve(instance: Instance[Any], place: str, arguments: Arguments) -> str:
-    outcome = _text(arguments, "outcome")
-    result = arguments.get("result")
-    if "text" in arguments:
-        result = _typed(_text(arguments, "text"))
+    outcome, result = _text(arguments, "outcome"), pasted.result_of(instance, place, arguments)
     instance.resolve(step_of(place) if place else None, outcome, result, _text(arguments, "note"))
-    if arguments.get("resume"):
+    if arguments.get("resume") and instance.status in _RESUMED:
         instance.resume()
         return f"Noted, and {_named(instance)} goes on in the background."
     return f"Noted. Resume {_named(instance)}, and it goes on with that."
@@ -150,7 +147,10 @@ def _send(instance: Instance[Any], place: str, arguments: Arguments) -> str:
 
 
 def _fork(instance: Instance[Any], place: str, arguments: Arguments) -> str:
-    made: Instance[Any] = instance.fork(place or None, instance_id=_text(arguments, "instance_id") or None)
+    edits: dict[int | str, Any] | None
+    edits = {place: pasted.result_of(instance, place, arguments)} if place and "text" in arguments else None
+    at = place if place and edits is None else None
+    made: Instance[Any] = instance.fork(at, edits, instance_id=_text(arguments, "instance_id") or None)
     return f"{made.workflow_name} {made.id} was forked from {instance.id}, and goes on in the background."
 
 
@@ -190,11 +190,3 @@ def _text(arguments: Arguments, name: str) -> str:
     if value is not None and not isinstance(value, str):
         raise WrongArguments(f"{name} is a text, not {type(value).__name__}.")
     return value or ""
-
-
-def _typed(text: str) -> Any:
-    """What a person typed as a result: JSON, or else the text as it stands."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -19,7 +19,6 @@ from romancy_nb.errors import RomancyError
 from romancy_nb.notebook import timeline_asks
 from romancy_nb.runtime import launch, looking
 from romancy_nb.widgets.following import Following
-from romancy_nb.widgets.snapshot import anchor_of
 
 if TYPE_CHECKING:
     from romancy_nb.runtime.engine import Engine
@@ -103,7 +102,11 @@ class Publisher:
 
     def open(self, anchor: str, send: Send) -> bool:
         """A page looks at *anchor*."""
-        found = self._found(anchor)
+        return self.watch(anchor, *instance_of(anchor), send)
+
+    def watch(self, anchor: str, instance: str, number: int | None, send: Send) -> bool:
+        """A page looks at *anchor*, which shows (more than) this run: *send* is given the whole of it, then what changes."""
+        found = self._found(instance, number)
         if found is None:
             return False
         self._begin()
@@ -137,12 +140,12 @@ class Publisher:
                 self._thread = threading.Thread(target=self._main, name="romancy publisher", daemon=True)
                 self._thread.start()
 
-    def _found(self, anchor: str) -> tuple[Engine, looking.Found] | None:
-        engine, (instance, number) = launch.current(), instance_of(anchor)
+    def _found(self, instance: str, number: int | None) -> tuple[Engine, looking.Found] | None:
+        engine = launch.current()
         try:
             return engine, engine.ask(lambda engine: looking.find(engine, instance, number, self.tell))
         except RomancyError as problem:
-            log.debug("%s is not shown: %s", anchor, problem)
+            log.debug("a run of %s is not shown: %s", instance, problem)
             return None
 
     # -- on its own ----------------------------------------------------------
@@ -246,7 +249,7 @@ class Publisher:
         due = [each for each in waiting if each[3] <= now]
         waiting[:] = [each for each in waiting if each[3] > now]
         for cell, instance, number, _ in due:
-            found = self._found(anchor_of(instance, number))
+            found = self._found(instance, number)
             if found is not None:
                 self._known(*found).cells[cell] = now
 

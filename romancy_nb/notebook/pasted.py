@@ -14,11 +14,12 @@ from romancy_nb.definitions import registry
 from romancy_nb.errors import RunProblem
 from romancy_nb.payloads.payload import NOTES, Payload, is_forgotten
 from romancy_nb.payloads.redact import is_secret
+from romancy_nb.runtime import given
 from romancy_nb.runtime.details import Found, find
 from romancy_nb.runtime.instance import Instance
 from romancy_nb.words import clip
 
-__all__ = ["action", "call", "magic"]
+__all__ = ["action", "call", "magic", "result_of"]
 
 _DEEPEST: Final = 50
 _MOST: Final = 50_000
@@ -91,20 +92,27 @@ def _decide(decision: str) -> Callable[[Instance[Any], str, Mapping[str, Any]], 
     return decide
 
 
+def result_of(instance: Instance[Any], place: str, arguments: Mapping[str, Any]) -> Any:
+    """Return the result that *arguments* give for a step: ``result``, or what ``text`` means, as a person typed it."""
+    if "text" not in arguments:
+        return arguments.get("result")
+    text = str(arguments["text"])
+    if arguments.get("outcome") == "failed":  # what went wrong is told, not read
+        return text
+    return given.of_text(find(instance, place, parts=False).call.intent, text)
+
+
 def _resolve(instance: Instance[Any], place: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
     outcome, note = str(arguments.get("outcome") or "not_executed"), str(arguments.get("note") or "")
-    result = arguments.get("result")
-    if "text" in arguments:
-        try:
-            result = json.loads(str(arguments["text"]))
-        except ValueError:
-            result = str(arguments["text"])
-    given = outcome != "not_executed" and result is not None
-    more = (f", {result!r}" if given else "") + (f", note={note!r}" if note else "")
+    result = result_of(instance, place, arguments) if outcome != "not_executed" else None
+    more = (f", {result!r}" if result is not None else "") + (f", note={note!r}" if note else "")
     python = f".resolve({place or None!r}, {outcome!r}{more})" + (".resume()" if arguments.get("resume") else "")
-    line = magic("resolve", instance.id, place, outcome, *([repr(result)] if given else []))
+    line = magic("resolve", instance.id, place, outcome, *([repr(result)] if result is not None else []))
     line = _with_option(line, "note", note) if note else line
-    return python, "" if arguments.get("resume") else line
+    if arguments.get("resume"):
+        goes_on = magic("resume", instance.id)
+        line = f"{line}\n#     {goes_on}" if line and goes_on else ""
+    return python, line
 
 
 def _answer(instance: Instance[Any], place: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
@@ -149,7 +157,22 @@ def _with_option(line: str, name: str, value: str) -> str:
 
 def _fork(instance: Instance[Any], place: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
     name = str(arguments.get("instance_id") or "")
-    return f".fork({place or None!r}{f', instance_id={name!r}' if name else ''})", ""
+    edited = bool(place) and "text" in arguments
+    value = result_of(instance, place, arguments) if edited else None
+    begins = f"edits={ ({place: value})!r}" if edited else repr(place or None)
+    python = f".fork({begins}{f', instance_id={name!r}' if name else ''})"
+    options = ["--edit", f"{place}={json.dumps(value)}"] if edited else ["--at", place]
+    return python, _fork_line(instance.id, [*options, *(["--id", name] if name else [])]) if place else ""
+
+
+def _fork_line(instance: str, options: list[str]) -> str:
+    """A line whose words take no quotes, and in which an option is one wherever it stands."""
+    line = magic("fork", instance)
+    plain = line == f"%romancy fork {instance}"
+    for name, value in zip(options[::2], options[1::2], strict=True):
+        plain = plain and value.isprintable() and not any(word.startswith("--") for word in value.split())
+        plain = plain and (name == "--edit" or (len(value.split()) == 1 and not value.endswith("?")))
+    return " ".join([line, *options]) if plain else ""
 
 
 _ACTIONS: Final[dict[str, Callable[[Instance[Any], str, Mapping[str, Any]], tuple[str, str]]]] = {

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from romancy_nb.clock import now_us
+from romancy_nb.errors import RunProblem
 from romancy_nb.runtime import launch, looking
+from romancy_nb.runtime.instance import Instance
 from romancy_nb.widgets.following import Following
 
 __all__ = ["answer"]
@@ -59,18 +61,31 @@ def _details(instance: str, number: int | None, arguments: dict[str, Any]) -> An
     return details(launch.instance(instance), str(arguments["id"]), number)
 
 
-def _act(instance: str, _number: int | None, arguments: dict[str, Any]) -> Any:
+def _act(instance: str, number: int | None, arguments: dict[str, Any]) -> Any:
     from romancy_nb.notebook import acting
 
     given = dict(arguments.get("arguments") or {})
-    return {"said": acting.perform(launch.instance(instance), str(arguments["action"]), _place(arguments), given)}
+    return {"said": acting.perform(_newest(instance, number), str(arguments["action"]), _place(arguments), given)}
 
 
-def _code(instance: str, _number: int | None, arguments: dict[str, Any]) -> Any:
-    from romancy_nb.notebook import acting
+def _code(instance: str, number: int | None, arguments: dict[str, Any]) -> Any:
+    from romancy_nb.notebook import acting, pasted
+    from romancy_nb.runtime.details import find
 
     given, action = dict(arguments.get("arguments") or {}), str(arguments.get("action") or "code")
-    return {"code": acting.code(launch.instance(instance), action, _place(arguments), given)}
+    if action == "code":
+        return {"code": pasted.call(find(launch.instance(instance), _place(arguments), number))}
+    return {"code": acting.code(_newest(instance, number), action, _place(arguments), given)}
+
+
+def _newest(instance: str, number: int | None) -> Instance[Any]:
+    """What is done is done with the newest run: nothing is done with a step of it that only stands in the same place."""
+    found = launch.instance(instance)
+    if number is not None and number != (newest := found.run):
+        raise RunProblem(
+            f"Run {number} of {instance} is history: its newest is run {newest}. Look at that one, and act there."
+        )
+    return found
 
 
 def _place(arguments: dict[str, Any]) -> str:

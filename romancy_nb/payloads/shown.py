@@ -125,7 +125,7 @@ def _whole(document: Any, source: _Source) -> Val | None:
     """Return how a value that is no tree is shown; None: it is one."""
     if not isinstance(document, dict) or not _is_tagged(document):
         return None
-    if document.get("$type") == "pandas" and "data" in document:
+    if document.get("$type") == "pandas" and isinstance(document.get("data"), list):
         return _by_column(document, source)
     if "$part" not in document:
         return text_value(text) if (text := _long_text(document)) else None
@@ -198,7 +198,7 @@ def _table(names: list[str], columns: list[list[Any]], shape: list[int]) -> Val:
 
 def _by_column(document: dict[str, Any], source: _Source) -> Val:
     """A pandas frame whose columns were written one by one, objects among them as JSON."""
-    names = [str(name) for name in document.get("columns", ())]
+    names = [str(name) for name in _listed(document, "columns")]
     columns: list[list[Any]] = []
     for held in document["data"][:_COLUMNS]:
         values = held.get("values") if isinstance(held, dict) else None
@@ -207,7 +207,8 @@ def _by_column(document: dict[str, Any], source: _Source) -> Val:
         else:
             columns.append(_column(held, source))
     names += [f"column {number + 1}" for number in range(len(names), len(document["data"]))]
-    return _table(names, columns, [int(document.get("rows", 0)), len(document["data"])])
+    rows = document.get("rows")
+    return _table(names, columns, [rows if isinstance(rows, int) else 0, len(document["data"])])
 
 
 def _column(held: Any, source: _Source) -> list[Any]:
@@ -245,17 +246,26 @@ def _hexadecimal(data: bytes) -> str:
     return "\n".join(lines) + ("\n…" if len(data) > 256 else "")
 
 
+def _listed(document: dict[str, Any], name: str) -> list[Any]:
+    found = document.get(name)
+    return found if isinstance(found, list) else []
+
+
 def _described(document: dict[str, Any], source: _Source) -> str:
-    """A binary part in words: ``table of 3 rows, 2 columns (a, b)``, ``array of float64, 3 × 4``."""
+    """A binary part in words: ``table of 3 rows, 2 columns (a, b)``, ``array of float64, 3 × 4``.
+
+    What only looks like a part may hold anything.
+    """
     part, codec = source.part(document), document.get("codec")
-    size = f"{part.size if part is not None else document.get('size', 0):,} bytes"
-    shape = " × ".join(str(each) for each in document.get("shape", ()) if isinstance(each, int))
+    bytes_ = part.size if part is not None else document.get("size", 0)
+    size = f"{bytes_:,} bytes" if isinstance(bytes_, int) else "bytes"
+    shape = " × ".join(str(each) for each in _listed(document, "shape") if isinstance(each, int))
     if codec == "arrow":
-        names = [str(name) for name in document.get("columns", ())]
+        names = [str(name) for name in _listed(document, "columns")]
         return f"{document.get('as', 'table')} of {document.get('rows', '?')} rows: {', '.join(names)[:_CELL]} ({size})"
     if codec == "npy":
         return f"array of {document.get('dtype', '?')}, {shape or 'one value'} ({size})"
-    if codec in {"png", "image"}:
+    if codec in ("png", "image"):
         return f"image, {shape} ({size})"
     if codec == "bytes":
         return f"{document.get('as', 'bytes')} ({size})"

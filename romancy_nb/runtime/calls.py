@@ -378,6 +378,10 @@ class Calls(Turns):
             ]
             run.calls.pop(place, None)
 
+    def is_executing(self, run: int, place: str) -> bool:
+        """Does this process still execute an attempt of the call, whatever became of its run meanwhile (A2)?"""
+        return (run, place) in self._dispatcher.flying
+
     def _flying(self, run: LiveRun) -> list[Attempt]:
         return [attempt for (key, _), attempt in self._dispatcher.flying.items() if key == run.key]
 

@@ -16,10 +16,8 @@ from romancy_nb.definitions import registry
 from romancy_nb.definitions.options import WorkflowOptions
 from romancy_nb.errors import ActivityError, RunHeldElsewhere, RunProblem, WrongArguments
 from romancy_nb.journal.protocol import Head, Row
-from romancy_nb.payloads.codec import encode
 from romancy_nb.payloads.failures import encode_failure
-from romancy_nb.payloads.payload import Payload
-from romancy_nb.runtime import cancelling, children, ownership, undoing
+from romancy_nb.runtime import cancelling, children, given, ownership, undoing
 from romancy_nb.runtime.live import LiveRun
 from romancy_nb.runtime.standing import head_of
 from romancy_nb.runtime.takeup import TakeUp
@@ -177,8 +175,7 @@ def _resolve(engine: Engine, instance: str, step: Step, outcome: Doubt, result: 
     head = head_of(engine, instance)
     if _is_advanced(engine, head, engine.newest.get(instance)):
         raise RunProblem(f"Instance {instance} is {head.status}: nothing in it waits for an answer.")
-    rows = _load(engine, head)
-    found = _doubtful(rows, step)
+    found = _doubtful(_load(engine, head), step)
     if len(found) != 1:
         which = "no call of it" if step is None else f"no call {step!r} of it"
         told = f"{len(found)} calls of it are" if found else f"{which} is"
@@ -187,51 +184,43 @@ def _resolve(engine: Engine, instance: str, step: Step, outcome: Doubt, result: 
             f"Instance {instance} is {head.status}, and {told} in doubt{shown}. `.steps()` shows its calls."
         )
     call = found[0]
-    name, at = call.intent.name, now_us()
-    meta: dict[str, Any] = {key: value for key, value in {"note": note, "by": _who()}.items() if value}
-    payload: Payload | None
+    if engine.is_executing(head.run, call.intent.call):
+        raise RunProblem(
+            f"{call.describe()} is still being executed here, and its outcome is recorded when it comes (A2). Resume the instance "
+            "to wait for it."
+        )
+    _append(
+        engine,
+        head,
+        [_word(call, outcome, result, {key: text for key, text in (("note", note), ("by", _who())) if text})],
+    )
+
+
+def _word(call: Call, outcome: Doubt, result: Any, meta: dict[str, Any]) -> Event:
+    """Return the row that says what became of a call in doubt, as a person has it."""
+    place, at, attempt = call.intent.call, now_us(), max(1, call.attempts)
+    if outcome == "not_executed":
+        return Event(ev.ATTEMPT_FAILED, at, place, attempt=attempt, meta={**meta, "next_at": at, "not_executed": True})
     if outcome == "executed":
-        target = registry.find("activity", name)
-        what = f"the result given for activity {name}"
-        payload = target.signature.encode_result(result, what) if target is not None else encode(result, what=what)
-        row = Event(
-            ev.OUTCOME_RECORDED, at, call.intent.call, attempt=call.attempts, payload=payload, meta={"ok": True, **meta}
-        )
-    elif outcome == "failed":
-        error = (
-            result
-            if isinstance(result, BaseException)
-            else ActivityError(str(result or "a person says that it failed"))
-        )
-        payload = encode_failure(error)
-        row = Event(
-            ev.OUTCOME_RECORDED,
-            at,
-            call.intent.call,
-            attempt=call.attempts,
-            payload=payload,
-            meta={"ok": False, **meta},
-        )
+        payload = given.encoded(call.intent, result, f"the result given for activity {call.intent.name}")
     else:
-        meta |= {"next_at": at, "not_executed": True}
-        row = Event(ev.ATTEMPT_FAILED, at, call.intent.call, attempt=max(1, call.attempts), meta=meta)
-    _append(engine, head, [row])
+        text = str(result or "a person says that it failed")
+        payload = encode_failure(result if isinstance(result, BaseException) else ActivityError(text))
+    meta = {"ok": outcome == "executed", **meta}
+    return Event(ev.OUTCOME_RECORDED, at, place, attempt=attempt, payload=payload, meta=meta)
 
 
 def _doubtful(rows: Sequence[Numbered], step: Step) -> list[Call]:
-    """Return the calls in doubt that *step* may mean."""
+    """Return the calls in doubt that *step* may mean; without one, those that only a person can settle, if there are any."""
     calls, _ = collect(without_void(rows))
     found = [
         call
         for call in calls.values()
-        if call.intent.kind == ev.ACTIVITY_SCHEDULED
-        and call.outcome is None
-        and call.waiting is None
-        and call.attempts > call.failed
-        and not call.cancelled
+        if call.intent.kind == ev.ACTIVITY_SCHEDULED and saga.may_have_happened(call) and not call.cancelled
     ]
     if step is None:
-        return found
+        once = [call for call in found if (call.intent.meta or {}).get("delivery") == "at_most_once"]
+        return once or found
     exact = [call for call in found if step in {call.seq, call.intent.call}]
     return exact or [call for call in found if registry.answers_to(call.intent.name, str(step))]
 

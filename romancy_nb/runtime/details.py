@@ -85,7 +85,6 @@ def details(instance: Instance[Any], place: str, run: int | None = None) -> dict
         "error": shown_failure(call.error),
         "attempts": _attempts(call.tries),
         "outputs": details_told.outputs(call.outputs),
-        "logs": [],  # what an activity says with ctx.log stands among its outputs, in order
         "code": details_code.code(call, found.text),
         "timing": details_told.timing(call),
         "key": found.key,

@@ -7,23 +7,19 @@ other.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy_nb.clock import now_us
-from romancy_nb.core import events as ev
 from romancy_nb.core import forks
 from romancy_nb.core.ledger import NOTEBOOK
 from romancy_nb.core.replay import Call, Numbered
 from romancy_nb.definitions import registry
-from romancy_nb.definitions.annotations import Field, Misfit
-from romancy_nb.errors import EventRefused, RunProblem, WrongArguments
+from romancy_nb.errors import RunProblem, WrongArguments
 from romancy_nb.journal.protocol import Head, Row
-from romancy_nb.payloads.codec import encode
 from romancy_nb.payloads.payload import Payload
-from romancy_nb.runtime import fits, launch, outside, starts
+from romancy_nb.runtime import fits, given, launch, starts
 from romancy_nb.runtime.cellcall import start_of
 from romancy_nb.runtime.instance import Latch
 from romancy_nb.runtime.standing import head_of
@@ -56,7 +52,7 @@ def fork(
                 f"Step {call.seq}, {call.describe()}, is done anew by a fork at {begins}, so an edit of its result is lost. "
                 f"Fork behind it, for example at={forks.next_step(rows, call)}."
             )
-    payloads = {call.intent.call: _encoded(rows, call, value) for call, value in found}
+    payloads = {call.intent.call: _encoded(call, value) for call, value in found}
     origin = forks.Origin(head.run, instance, head.number, begins, instance_id or _new_id(head.workflow), now_us())
     made = forks.forked(rows, payloads, origin, _facts(engine, workflow, rows, head, origin.fork))
     numbered = list(enumerate(made, 1))
@@ -113,34 +109,15 @@ def _begins(rows: list[Numbered], at: Step | None, edited: list[Call], instance:
     return forks.next_step(rows, min(edited, key=lambda call: call.outcome_seq or call.seq))
 
 
-def _encoded(rows: list[Numbered], call: Call, value: Any) -> Payload:
-    """Return the edited result as the annotation of what was called has it.
+def _encoded(call: Call, value: Any) -> Payload:
+    """Return the edited result of a step.
 
     Raises:
         NotJournalable, EventRefused, WrongArguments: it does not fit; the message says why.
         RunProblem: the step has no result.
     """
     forks.editable(call)
-    name, kind = call.intent.name, call.intent.kind
-    what = f"the edited result of step {call.seq}, {name}"
-    if kind == ev.WAIT_STARTED:
-        payload = encode(value, what=what)
-        asked = json.loads(call.intent.payload.text) if call.intent.payload is not None else {}
-        problems = outside.misfits(asked.get("schema"), payload)
-        if problems:
-            raise EventRefused(
-                f"{what} does not fit: " + "; ".join(f"{p or 'it'} {why}" for p, why in problems), problems
-            )
-        return payload
-    target = registry.find("workflow" if kind == ev.CHILD_STARTED else "activity", name)
-    if target is None:
-        return encode(value, what=what)
-    try:
-        fitting = Field(name, target.signature.result).check(value)
-    except Misfit as misfit:
-        raise WrongArguments(f"{what[0].upper()}{what[1:]} does not fit: {misfit}.") from None
-    fits_now: Payload = target.signature.encode_result(fitting, what)
-    return fits_now
+    return given.encoded(call.intent, value, f"the edited result of step {call.seq}, {call.intent.name}")
 
 
 def _new_id(workflow: str) -> str:

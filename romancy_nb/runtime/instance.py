@@ -378,16 +378,18 @@ class Instance(Branching[T]):
         return self
 
     def resolve(self, step: int | str | None, outcome: str, result: object = None, note: str = "") -> Instance[T]:
-        """Say what became of a call in doubt (``at_most_once``, started, and nobody knows how it ended). Returns self.
+        """Say what became of a call in doubt (it was started, and nobody knows how it ended). Returns self.
+
+        One that is ``at_most_once`` waits for that; any other is executed again unless a person says how it ended.
 
         Args:
-            step: number, place or name of the call; None: the only one.
+            step: number, place or name of the call; None: the only one, of those that are ``at_most_once`` if there are any.
             outcome: "executed", and its *result* counts; "not_executed": it is executed when the run goes on; "failed":
                 the workflow gets *result*, an exception or a text.
             note: why; kept with the name of who decided.
 
         Raises:
-            RunProblem: no such call is in doubt.
+            RunProblem: no such call is in doubt, or it is still being executed here.
 
         Example:
             >>> order.resolve("charge", "executed", "ch-77").resume().result()  # doctest: +SKIP

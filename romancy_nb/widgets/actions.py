@@ -22,7 +22,7 @@ _OF_RUN: Final[dict[str, tuple[str, ...]]] = {
     "completed": ("compensate",),
     "compensation_failed": ("compensate",),
 }
-"""By the status of the run. ``compensate`` only where there is something to undo."""
+"""By the status of the run. ``compensate`` only where there is something to undo, as where an undo gave up there is."""
 _GAVE_UP: Final = ("retry", "skip", "done")
 _GOING_ON: Final = frozenset({"running", "waiting", "compensating", "cancelled", "recurred"})
 
@@ -34,7 +34,8 @@ def of_run(view: Snapshot) -> list[str]:
         offered = ("resume",)
     elif view.words == "between cells":  # a durable notebook goes on with its next cell
         offered = ("send",)
-    return [name for name in offered if name != "compensate" or view.undoable]
+    undoable = view.undoable or view.status == "compensation_failed"
+    return [name for name in offered if name != "compensate" or undoable]
 
 
 def settled(view: Snapshot) -> bool:

@@ -209,7 +209,7 @@ def _lane(step: Step, view: Snapshot, pieces: list[Segment]) -> dict[str, Any]:
 
 
 class Provider:
-    """Answers pages that show a comparison (``hub``). Runs that have ended do not change; others are read again when asked."""
+    """Answers pages that show a comparison (``hub``), as it is when they ask."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -220,12 +220,16 @@ class Provider:
         if runs is None:
             return False
         try:
-            found = Comparison.between(self._engine(), *runs)
+            self.tell(anchor, runs, send)
         except RunProblem:  # another journal
             return False
-        self._shown[anchor] = found
-        send({"kind": "whole", "anchor": anchor, "what": ANCHOR, "n": 0, "view": view_json(found)})
         return True
+
+    def tell(self, anchor: str, runs: tuple[tuple[str, int], tuple[str, int]], send: Any) -> Comparison:
+        """Read both runs and send pages what they look like now."""
+        found = self._shown[anchor] = Comparison.between(self._engine(), *runs)
+        send({"kind": "whole", "anchor": anchor, "what": ANCHOR, "n": 0, "view": view_json(found)})
+        return found
 
     def close(self, anchor: str) -> None:
         self._shown.pop(anchor, None)

@@ -40,7 +40,7 @@ class Totals:
     """Sums over the steps of a run: a step that changes is taken out as it was and put in as it is."""
 
     def __init__(self, steps: Iterable[Step] = ()) -> None:
-        self._sums = [0] * 16
+        self._sums = [0] * 15
         for step in steps:
             self.put(step)
 
@@ -69,14 +69,9 @@ class Totals:
         return self._sums[10]
 
     @property
-    def undoable(self) -> int:
-        """How many undos are armed and not carried out."""
-        return self._sums[11]
-
-    @property
     def cost(self) -> Cost | None:
         """What the steps that were executed in this run cost; None where none says so."""
-        micros, with_micros, tokens, with_tokens = self._sums[12:]
+        micros, with_micros, tokens, with_tokens = self._sums[11:]
         if not with_micros and not with_tokens:
             return None
         return Cost(micros if with_micros else None, tokens if with_tokens else None)
@@ -89,7 +84,6 @@ def _parts(step: Step) -> tuple[int, ...]:
     fresh = work and not from_journal
     begun = step.kind == "side_effect" or (bool(step.attempts) and status != "in_doubt")
     saved = from_journal and step.finished is not None and step.kind not in _WAITS
-    undone = bool(step.undoes) and (status == "completed" or bool(step.decided))
     cost = step.cost if step.origin != "reused" else None
     return (
         counts,
@@ -103,7 +97,6 @@ def _parts(step: Step) -> tuple[int, ...]:
         counts and status == "cancelled",
         bool(step.undoes) and status == "completed",
         (step.spent(0) or 0) if saved else 0,
-        int(step.undoable) - int(undone),
         (cost.micros or 0) if cost else 0,
         cost is not None and cost.micros is not None,
         (cost.tokens or 0) if cost else 0,

@@ -20,7 +20,7 @@ __all__ = ["Deltas", "apply"]
 Json = dict[str, Any]
 _PRESENT: Final = frozenset({"as_of", "summary"})
 """What follows the clock, too: it is told along with a change and is none by itself."""
-_SETTLED_MATTERS: Final = frozenset({"failed"})
+_SETTLED_MATTERS: Final = frozenset({"failed", "in_doubt"})
 
 
 class Deltas:

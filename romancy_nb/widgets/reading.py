@@ -72,6 +72,9 @@ class Reading:
         self._dirty: dict[str, None] = {}
         self._changed: set[str] = set()
         self._progressing: dict[str, Step] = {}
+        self._undoable: dict[str, int] = {}  # by place, the number of the row with which it completed
+        self._undone: set[str] = set()
+        self._pivot = 0  # number of the row with which the last point of no return was passed
         self.take(rows)
 
     def take(self, rows: Iterable[Row]) -> None:
@@ -139,6 +142,12 @@ class Reading:
         """The steps as they were last asked for."""
         return self._steps
 
+    @property
+    def undoable(self) -> bool:
+        """Would an undo of the run undo something? What completed before a point of no return stands (U1)."""
+        latest_first = reversed(self._undoable.items())
+        return any(seq > self._pivot and place not in self._undone for place, seq in latest_first)
+
     def in_order(self) -> tuple[Step, ...]:
         """Return the steps in the order of the code, what undoes something last."""
         steps = self._steps
@@ -164,6 +173,21 @@ class Reading:
         self.totals.put(step)
         self._steps[place] = step
         self._changed.add(place)
+        self._note_undo(place, step)
+
+    def _note_undo(self, place: str, step: Step) -> None:
+        call = self._calls.by_place[place]
+        ended = call.outcome_seq or call.seq
+        if step.undoable:
+            self._undoable[place] = ended
+        else:
+            self._undoable.pop(place, None)
+        if step.status == "completed" and (call.intent.meta or {}).get("pivot"):
+            self._pivot = max(self._pivot, ended)
+        if step.undoes and (step.status == "completed" or step.decided):
+            self._undone.add(step.undoes)
+        elif step.undoes:
+            self._undone.discard(step.undoes)
 
     def _asked_for(self, place: str) -> None:
         call = self._calls.by_place[place]
@@ -177,6 +201,7 @@ class Reading:
         self.order.forget()
         self.undone_by = {}
         self.totals, self._steps = Totals(), {}
+        self._undoable, self._undone, self._pivot = {}, set(), 0
         self._dirty = dict.fromkeys(self._calls.by_place)
         for place in self._dirty:
             self._asked_for(place)

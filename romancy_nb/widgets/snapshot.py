@@ -253,7 +253,7 @@ def view_of(
         saved_us=reading.totals.saved_us,
         steps=reading.in_order() if steps else (),
         cost=reading.totals.cost,
-        undoable=reading.totals.undoable > 0,
+        undoable=reading.undoable,
         live=live,
         recorded=reading.recorded,
         runs=tuple(runs),

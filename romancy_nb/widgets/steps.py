@@ -229,6 +229,8 @@ _CHILDREN: Final = frozenset({"child", "compensation"})
 
 def _undoable(call: Call, status: str) -> bool:
     meta = call.intent.meta or {}
+    if "shared" in meta:  # the effect is that of the instance which was forked (R17)
+        return False
     if call.kind == "armed":
         return True
     if call.kind == "child":

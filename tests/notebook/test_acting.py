@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,25 @@ import pytest
 from pydantic import BaseModel
 
 import romancy_nb as rn
-from romancy_nb.errors import AlreadyAnswered, EventRefused, RomancyError, RunCancelled, RunProblem, WrongArguments
-from romancy_nb.notebook import pasted
+from romancy_nb.errors import (
+    AlreadyAnswered,
+    EventRefused,
+    RomancyError,
+    RunCancelled,
+    RunInterrupted,
+    RunProblem,
+    WrongArguments,
+)
+from romancy_nb.notebook import histories, pasted, timeline_asks
 from romancy_nb.notebook.acting import ACTIONS, code, perform
 from romancy_nb.notebook.commands import COMMANDS
+from romancy_nb.runtime import typed
 from romancy_nb.runtime.details import details
 
 DONE: list[str] = []
 FAIL: set[str] = set()
 ONCE = rn.RetryPolicy(max_attempts=1)
+WORD = ""
 HOSTILE = "'); raise SystemExit('''\n\"\"\"\\ {x} $y </script>\u202e"
 
 
@@ -193,21 +205,32 @@ import romancy_nb as rn
 
 began = threading.Semaphore(0)
 
-@rn.activity(delivery="at_most_once", retry=1)
-def once(item: str) -> str:
+def step(item: str) -> str:
     if sys.argv[1:] == ["die"]:
         began.release()
         threading.Event().wait()
     return f"again {item}"
 
+@rn.activity(delivery="at_most_once", retry=1)
+def once(item: str) -> str:
+    return step(item)
+
+@rn.activity(retry=1)
+def often(item: str) -> str:
+    return step(item)
+
 @rn.workflow
 def doubtful(item: str) -> str:
     return once(item)
+
+@rn.workflow
+def repeated(item: str) -> str:
+    return often(item)
 """
 DIES = """
-for name in "abcd":
-    doubtful.start(name, instance_id=name)
-for name in "abcd":
+for name in "abcdefg":
+    (doubtful if name < "e" else repeated).start(name, instance_id=name)
+for name in "abcdefg":
     began.acquire()
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -220,20 +243,66 @@ def test_steps_in_doubt_are_settled(journal: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(file), "die"], env=environment, check=False, timeout=60)
     exec(compile(DOUBT, str(file), "exec"), {"__name__": "__main__"})
     for name, action, arguments, result in (
-        ("a", "resolve", {"outcome": "executed", "text": "ch-77", "resume": True}, "ch-77"),
+        ("a", "resolve", {"outcome": "executed", "text": "77", "resume": True}, "77"),
         ("b", "resolve", {"outcome": "executed", "result": "ch-78"}, "ch-78"),
         ("c", "resolve", {"outcome": "not_executed", "resume": True}, "again c"),
         ("d", "retry", {}, "again d"),
+        ("e", "resolve", {"outcome": "executed", "text": '"ch-79"', "resume": True}, "ch-79"),  # at least once
+        ("f", "resolve", {"outcome": "not_executed", "resume": True}, "again f"),
     ):
         found = rn.instance(name)
         assert details(found, "0:0")["attempts"][0]["outcome"] == "unknown"
+        assert "resolve" in offered(name)
         if name == "b":
             with pytest.raises(RomancyError, match="nobody recorded how it ended"):
                 found.resume().result(10)
+        with pytest.raises(WrongArguments, match="does not fit"):
+            found.resolve("0:0", "executed", 12)
         said = perform(found, action, "0:0", arguments)
+        assert "resolve" not in offered(name)
         if said.startswith("Noted. Resume"):
             found.resume()
         assert found.result(10) == result
+    failed = rn.instance("g")
+    perform(failed, "resolve", "0:0", {"outcome": "failed", "text": "12", "resume": True})
+    with pytest.raises(RomancyError, match="12"):
+        failed.result(10)
+
+
+def offered(name: str) -> list[str]:
+    return list(timeline_asks.view_of(name, None)["rows"][0]["actions"])
+
+
+def test_what_is_still_executed_here_is_not_settled_by_a_word() -> None:
+    """Stop does not reach every attempt (A2): one that goes on will tell for itself."""
+    began, go = threading.Event(), threading.Event()
+
+    @rn.activity(retry=ONCE)
+    def deaf(item: str) -> str:
+        began.set()
+        while not go.is_set():
+            with suppress(KeyboardInterrupt):
+                go.wait(20)
+        return item
+
+    @rn.workflow
+    def stopped(item: str) -> str:
+        return deaf(item)
+
+    def stop() -> None:
+        began.wait(20)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(RunInterrupted):
+        stopped.run("lamp", instance_id="i")
+    found = rn.instance("i")
+    try:
+        with pytest.raises(RunProblem, match="still being executed here"):
+            perform(found, "resolve", "0:0", {"outcome": "executed", "text": "sofa"})
+    finally:
+        go.set()
+    assert found.resume().result(10) == "lamp"
 
 
 # -- another process owns the run ------------------------------------------------------------------------------------------
@@ -309,6 +378,7 @@ class Recorder:
         ("send", "", {"event": HOSTILE, "payload": {HOSTILE: 1}}, ("send", (HOSTILE, {HOSTILE: 1}), {})),
         ("answer", "", {"value": [HOSTILE, None, True]}, ("answer", ([HOSTILE, None, True],), {})),
         ("fork", "0:1", {}, ("fork", ("0:1",), {})),
+        ("fork", "0:1", {"text": HOSTILE}, ("fork", (), {"edits": {"0:1": HOSTILE}})),
     ],
 )
 def test_the_python_of_an_action_makes_that_very_call_whatever_its_texts_hold(
@@ -320,6 +390,16 @@ def test_the_python_of_an_action_makes_that_very_call_whatever_its_texts_hold(
     text = code(found, action, place, arguments)
     exec(text.removeprefix("import romancy_nb as rn\n"), {"rn": recorder})
     assert recorder.calls == [("instance", (HOSTILE,), {}), expected]
+
+
+def test_what_is_said_of_a_doubt_and_going_on_are_two_lines() -> None:
+    shop.run("lamp", instance_id="i")
+    said = {"outcome": "failed", "text": "no money", "resume": True}
+    assert code(rn.instance("i"), "resolve", "0:1", said).splitlines()[1:] == [
+        "rn.instance('i').resolve('0:1', 'failed', 'no money').resume()",
+        "# or: %romancy resolve i 0:1 failed \"'no money'\"",
+        "#     %romancy resume i",
+    ]
 
 
 def test_the_python_and_the_line_of_an_action_do_it(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -373,3 +453,54 @@ def test_a_word_that_a_line_cannot_say_makes_no_line() -> None:
     for word in ("a\nb", "'\"", "", "--x", "\u202e"):
         assert pasted.magic("cancel", word) == ""
     assert pasted.magic("cancel", "why?") == '%romancy cancel "why?"'
+
+
+def test_a_step_is_done_anew_in_a_fork_or_has_the_result_that_a_person_gives_it() -> None:
+    patient.run("lamp", instance_id="i")
+    found = rn.instance("i")
+    DONE.clear()
+    perform(found, "fork", "0:1", {"instance_id": "anew"})
+    assert rn.instance("anew").result(10) == "lamp" and DONE == ["pay lamp"]
+    said = perform(found, "fork", "0:0", {"text": "sofa", "instance_id": "other"})
+    assert said == "patient other was forked from i, and goes on in the background."
+    assert rn.instance("other").result(10) == "sofa" and DONE == ["pay lamp", "pay sofa"]
+    perform(found, "fork", "0:0", {"text": "12", "instance_id": "number"})  # a text where a text belongs
+    assert rn.instance("number").result(10) == "12"
+    with pytest.raises(WrongArguments, match="does not fit"):
+        found.fork(edits={"0:0": ["sofa"]})
+
+
+@pytest.mark.parametrize(
+    "value", ["sofa", '{"a": [1, null, "x y"], "b": "--at 3"}', '"=\\n\u00e9?"', "12 = 13 --edit 0:0=1"]
+)
+def test_the_line_of_a_fork_says_the_same_as_its_python_or_there_is_none(value: str) -> None:
+    shop.run("lamp", instance_id="i")
+    found = rn.instance("i")
+    python, *lines = code(found, "fork", "0:1", {"text": value}).splitlines()[1:]
+    recorder = Recorder()
+    exec(python, {"rn": recorder})
+    edits = recorder.calls[1][2]["edits"]
+    for line in lines:
+        typed_value = histories.taken_apart(line.removeprefix("# or: %romancy fork "), "")
+        assert typed_value[:2] == ("i", None) and typed.value_of(typed_value[2]["0:1"], None) == edits["0:1"]
+    assert bool(lines) == (" --" not in value)
+    at = code(found, "fork", "0:1", {"instance_id": "new"}).splitlines()[-1]
+    assert at == "# or: %romancy fork i --at 0:1 --id new"
+
+
+def test_with_a_run_that_is_not_the_newest_nothing_is_done_and_its_steps_are_its_own() -> None:
+    @rn.workflow
+    def again(item: str) -> str:
+        return pay(item + WORD)
+
+    globals()["WORD"] = "!"
+    again.run("lamp", instance_id="i")
+    globals()["WORD"] = "?"
+    again.run("lamp", instance_id="i")
+    told = [timeline_asks.answer(("i", number), "code", {"id": "0:0"})["code"] for number in (1, 2)]
+    assert told == ["pay(item='lamp!')", "pay(item='lamp?')"]
+    asked = {"id": "0:0", "action": "fork"}
+    for what in ("act", "code"):
+        with pytest.raises(RunProblem, match="its newest is run 2"):
+            timeline_asks.answer(("i", 2), what, {**asked, "run": 1})
+    assert "was forked from i" in timeline_asks.answer(("i", 2), "act", asked)["said"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 import romancy_nb as rn
 from romancy_nb.clock import now_us
+from romancy_nb.notebook.comparing import Living, compare
 from romancy_nb.notebook.live_timeline import Publisher, instance_of
 from romancy_nb.runtime import launch
 from romancy_nb.widgets.deltas import apply
@@ -36,6 +38,11 @@ def followed(steps: int) -> int:
     for number in range(steps):
         quick(number)
     return waits(steps)
+
+
+@rn.workflow
+def brief(steps: int) -> int:
+    return sum(quick(number) for number in range(steps))
 
 
 class Page:
@@ -126,6 +133,20 @@ def test_a_run_of_another_process_is_followed_by_looking(journal: Any, publisher
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_comparison_is_told_anew_while_one_of_the_two_goes_on(publisher: Publisher) -> None:
+    ended, going, living, page = brief.start(2), followed.start(2), Living(publisher), Page()
+    ended.result(20)
+    anchor = compare(rn.instance(ended.id), rn.instance(going.id)).anchor
+    assert living.open(anchor, page.messages.put)
+    assert page.until(bool)["sides"][1]["status"] == "running"
+    gate.set()
+    assert page.until(lambda view: view["sides"][1]["status"] == "completed")["rows"][-1]["sides"][1]["look"] == "ok"
+    living.close(anchor)
+    taps = launch.current().taps
+    while taps:
+        time.sleep(0.01)
 
 
 def test_an_anchor_names_an_instance_and_a_run() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -70,6 +70,7 @@ def refund(item: str) -> None:
 def charge(item: str, api_key: str = "sk-live-1") -> str:
     note(f"charge {item}")
     print(f"charging {item}")
+    rn.context().log("asked the bank")
     if item in FAIL and rn.context().attempt < 3:
         raise ValueError(f"no {HOSTILE}")
     return f"paid {PROMPT}"
@@ -100,8 +101,9 @@ def test_a_step_that_needed_three_attempts_tells_of_each_with_traceback_and_paus
     assert told["attempts"][0]["error"] == f"ValueError: no {HOSTILE}"
     assert "raise ValueError" in told["attempts"][1]["traceback"]
     assert told["outputs"] == [
-        {"kind": "text", "name": "stdout", "text": "charging lamp\n" * 3, "truncated": False},
+        {"kind": "text", "name": "stdout", "text": "charging lamp\nasked the bank\n" * 3, "truncated": False},
     ]
+    assert "logs" not in told  # what is logged stands among what is printed, in order
     assert told["key"] == KEYS["charge lamp"][0] == KEYS["charge lamp"][2]
     assert told["error"] is None
     assert ["undone by", "refund"] in told["attributes"]
@@ -320,6 +322,9 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@example({"$part": None, "codec": []})
+@example({"$part": 0, "codec": "arrow", "columns": 3})
+@example({"$type": "pandas", "data": 1})
 def test_whatever_a_journal_holds_is_shown_as_json_of_limited_size(document: Any) -> None:
     text = json.dumps(document)
     for told in (shown(Payload(text)), shown_inputs(Payload(text)), shown_failure(Payload(text))):

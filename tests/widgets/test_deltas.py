@@ -54,7 +54,7 @@ class Scenes:
         )
         if kind == "activity":
             meta = self.chance.choice(
-                ({}, {}, {"undo": {"name": "u"}}, {"delivery": "at_most_once"}, {"reused": [1, 2]})
+                ({}, {"pivot": True}, {"undo": {"name": "u"}}, {"delivery": "at_most_once"}, {"reused": [1, 2]})
             )
             self.story.asks(place, self.chance.choice("abc"), self.at, {"n": 1}, **meta)
         elif kind == "timer":
@@ -201,3 +201,13 @@ def test_a_row_more_costs_the_same_however_long_the_run_is() -> None:
         assert deltas.next(now=T) is not None
         took.append(time.perf_counter() - begun)
     assert sorted(took)[len(took) // 2] < 0.005
+
+
+def test_a_step_in_doubt_can_be_settled_as_soon_as_its_run_rests() -> None:
+    story = Story().asks("0:0", "pay", T, delivery="at_most_once").add(ev.ATTEMPT_STARTED, T, "0:0", attempt=1)
+    story.add(ev.RUN_RESUMED, T + S, owner="another")
+    deltas = Deltas(Reading(story.rows()))
+    assert [row["actions"] for row in deltas.whole(now=T + S)["rows"]] == [["code"]]
+    deltas.reading.take(story.add(ev.RUN_PAUSED, T + S, reason="doubt").rows())
+    delta = deltas.next(now=T + S)
+    assert delta is not None and delta["rows"]["0:0"]["actions"] == ["resolve", "code"]

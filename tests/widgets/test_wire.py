@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from romancy_nb.core import events as ev
+from romancy_nb.core import saga
 from romancy_nb.widgets.snapshot import snapshot
 from romancy_nb.widgets.wire import view_json
 
@@ -222,6 +223,23 @@ def test_what_can_be_done_with_a_run_follows_from_its_status(kind: str | None, m
 def test_what_has_nothing_to_undo_offers_no_undo() -> None:
     assert told(Story().step("0:0", "a", T, S).ends(T + S))["actions"] == []
     assert told(undone())["actions"] == ["compensate"]
+
+
+def test_an_undo_of_the_run_is_offered_where_something_is_left_to_undo_behind_the_last_point_of_no_return() -> None:
+    def offered(*steps: dict[str, Any]) -> bool:
+        story = Story()
+        for number, meta in enumerate(steps):
+            story.step(f"0:{number}", "a", T + number * S, S, **meta)
+        view = snapshot(story.ends(T + 9 * S).rows(), now=T)
+        plan = saga.plan([(row.seq, row.event) for row in story.rows()])
+        assert view.undoable == (plan.next() is not None)
+        return "compensate" in told(story)["actions"]
+
+    undo = {"undo": {"name": "u"}}
+    assert offered(undo) and not offered(undo, {"pivot": True}) and offered(undo, {"pivot": True}, undo)
+    assert not offered({**undo, "pivot": True}) and offered({"pivot": True}, undo)
+    assert not offered(undo, {"undoes": "0:0"}) and not offered({"undo": None, "shared": True})
+    assert offered(undo, {"undoes": "0:0"}, undo, undo) and not offered(undo, {"undoes": "0:0"}, undo, {"pivot": True})
 
 
 def test_a_failed_row_is_tried_again_when_nothing_goes_on_and_an_undo_that_gave_up_is_decided() -> None:

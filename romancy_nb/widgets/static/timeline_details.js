@@ -3,6 +3,7 @@
 //
 // What there is to know of one step, asked of the kernel when somebody looks; and what can be done with it.
 
+const WITH_RESULT = new Set(["activity", "child", "side_effect", "wait", "question"]);
 const OUTCOMES = { ok: "completed", unknown: "may have run", abandoned: "left running" };
 
 function section(title, ...content) {
@@ -65,9 +66,9 @@ function question(row, asked, link) {
   return section("Question", make("div", { class: "romancy-form", "data-status": "open" }, make("div", { class: "rn-question", text: asked.text }), form.node));
 }
 
-function waits(row, wait, link, acting) {
+function waits(wait, acting) {
   if (!wait) return null;
-  const form = timelineSend((event, payload) => acting.act("send", { event, payload }), wait.event ?? "");
+  const form = timelineSend(...acting("send"), wait.event ?? "");
   return section("Waits for an event", form, wait.schema ? folded("What it must carry", timelineValue({ kind: "json", value: wait.schema })) : null);
 }
 
@@ -85,29 +86,30 @@ function timelineDetails(store, link, closed) {
   const title = make("strong", { class: "rn-detail-title", id: fresh("details") });
   const close = make("button", { type: "button", class: "rn-close", "aria-label": "Close the details", title: "Close (Escape)", text: "✕", on: { click: () => closed() } });
   const node = make("aside", { class: "rn-details", role: "region", "aria-labelledby": title.id, hidden: true }, make("div", { class: "rn-detail-head" }, title, close), body);
-  let [shownId, shownAs, turn] = ["", "", 0];
+  let [shownId, shownAs, turn, said] = ["", "", 0, null];
 
   const state = (row) => JSON.stringify([row.status, row.look, row.attempts.length, row.finished, row.actions]);
 
   function fill(row, found) {
-    const acting = timelineActions(link, () => ({ id: row.id }), row.actions ?? [], { label: `What to do with ${row.name}` });
+    const acts = timelineActions(link, () => ({ id: row.id }), row.actions ?? [], {
+      label: `What to do with ${row.name}`, edits: WITH_RESULT.has(row.kind), said, done: () => follow([row.id]),
+    });
     const timing = [...(found?.timing ?? []), ...(found?.attributes ?? [])];
     const parts = [
-      row.actions?.length ? acting.node : null,
+      row.actions?.length ? acts.node : null,
       question(row, found?.question, link),
-      waits(row, found?.wait, link, acting),
+      waits(found?.wait, acts.acting),
       found?.error ? section("Error", timelineTrace(found.error)) : null,
       found?.input && found.input.kind !== "none" ? section("Input", timelineValue(found.input)) : null,
       found?.output && found.output.kind !== "none" ? section("Result", timelineValue(found.output)) : null,
       found?.attempts ? section("Attempts", attempts(found.attempts)) : null,
-      found?.outputs?.length ? section("What it printed and drew", ...outputs(found.outputs)) : null,
-      found?.logs?.length ? section("Log", timelineText(found.logs.join("\n"))) : null,
+      found?.outputs?.length ? section("What it printed, logged and drew", ...outputs(found.outputs)) : null,
       code(found?.code),
       section("Timing", timing.length ? facts(timing) : known(row)),
       key(found?.key),
     ];
     body.replaceChildren(...parts.filter(Boolean));
-    if (!row.actions?.length) body.append(acting.node);
+    if (!row.actions?.length) body.append(acts.node);
     if (row.within) body.prepend(make("div", { class: "rn-faint", text: `A step of ${store.get(row.within)?.child}` }));
   }
 
@@ -132,22 +134,25 @@ function timelineDetails(store, link, closed) {
     }
   }
 
+  // A row was changed: what is shown of it is asked for again.
+  function follow(ids) {
+    if (node.hidden || !ids.includes(shownId)) return;
+    const row = store.get(shownId);
+    if (row && state(row) !== shownAs && !typing()) read(row, true);
+  }
+
   return {
     node,
     open(id) {
       const row = store.get(id);
       if (!row || row.kind === "lane") return;
       shownId = id;
+      said = timelineSaid(); // stays when what was done changes the row, and the rest is drawn anew
       node.hidden = false;
       title.textContent = row.label || row.name;
       read(row, false);
     },
-    // A row was changed: what is shown of it is asked for again.
-    follow(ids) {
-      if (node.hidden || !ids.includes(shownId)) return;
-      const row = store.get(shownId);
-      if (row && state(row) !== shownAs && !typing()) read(row, true);
-    },
+    follow,
     close() {
       turn++;
       shownId = "";

@@ -1,5 +1,5 @@
 // module: timeline_head
-// gives: timelineHead, timelineActions, timelineSend
+// gives: timelineHead, timelineActions, timelineSaid, timelineSend
 //
 // What stands above the rows: what run this is, how it stands, what to do next, and the buttons for that.
 
@@ -16,9 +16,11 @@ const ACTIONS = {
 };
 const BY_FORM = new Set(["answer", "resolve", "send"]); // what they do is in what is typed
 
-// Buttons for *names*, and a line that says what came of each. ask(what, arguments) goes to the kernel; target() is {id} or {}.
-function timelineActions(link, target, names, { label }) {
-  const said = make("div", { class: "rn-said-of", role: "status", "aria-live": "polite" });
+const timelineSaid = () => make("div", { class: "rn-said-of", role: "status", "aria-live": "polite" });
+
+// Buttons for *names*, and a line that says what came of each. ask(what, arguments) goes to the kernel; target() is {id} or {}; *edits*
+// says that the step has a result, which a fork may replace; *said* is that line, where it outlives the buttons.
+function timelineActions(link, target, names, { label, edits = false, said = timelineSaid(), done = () => {} }) {
   const extra = make("div", { class: "rn-extra" });
   const buttons = make("div", { class: "rn-buttons", role: "group", "aria-label": label });
   const node = make("div", { class: "rn-acting" }, buttons, extra, said);
@@ -37,6 +39,7 @@ function timelineActions(link, target, names, { label }) {
       say(error.message || String(error), true);
     }
     node.removeAttribute("aria-busy");
+    done();
   };
   const sure = (action, question) => {
     const yes = make("button", { type: "button", class: "rn-danger", text: ACTIONS[action][0], on: { click: () => act(action) } });
@@ -48,54 +51,79 @@ function timelineActions(link, target, names, { label }) {
     extra.replaceChildren();
     buttons.querySelector(`[data-action="${action}"]`)?.focus();
   };
+  const code = (action, given, where) => codes(link, target, [[action, given]], where, say);
+  const acting = (action) => [(given) => act(action, given), (given, where) => code(action, given, where)];
   const pressed = (action) => {
-    if (action === "send") extra.replaceChildren(timelineSend((event, payload) => act("send", { event, payload }), ""));
-    else if (action === "resolve") extra.replaceChildren(resolving((given) => act("resolve", given)));
-    else if (action === "code") codes(link, target, names.filter((name) => name === "code" || !BY_FORM.has(name)), extra, say);
+    if (action === "send") extra.replaceChildren(timelineSend(...acting("send"), ""));
+    else if (action === "resolve") extra.replaceChildren(resolving(...acting("resolve")));
+    else if (action === "fork") extra.replaceChildren(forking(...acting("fork"), edits));
+    else if (action === "code") codes(link, target, names.filter((name) => name === "code" || !BY_FORM.has(name)).map((name) => [name]), extra, say);
     else if (ACTIONS[action]?.[1]) sure(action, ACTIONS[action][1]);
     else act(action);
-    extra.querySelector("input, textarea")?.focus();
+    extra.querySelector("select, input, textarea")?.focus();
   };
   const own = names.filter((name) => name !== "answer");
   for (const name of own.length && !own.includes("code") ? [...own, "code"] : own) {
     buttons.append(make("button", { type: "button", "data-action": name, text: ACTIONS[name]?.[0] ?? name.replaceAll("_", " "), on: { click: () => pressed(name) } }));
   }
-  return { node, act, extra, say };
+  return { node, acting };
 }
 
-// An event with what it carries, in JSON.
-function timelineSend(send, event) {
-  const name = make("input", { type: "text", "aria-label": "Name of the event", placeholder: "event", autocomplete: "off", value: event });
-  const payload = make("textarea", { rows: 2, class: "rn-code", spellcheck: "false", "aria-label": "What it carries, as JSON", placeholder: "JSON, or empty" });
-  const problem = make("div", { class: "rn-problem-of", role: "alert" });
-  const form = make("form", { class: "rn-send-event", novalidate: true }, name, payload, make("button", { type: "submit", text: "Send" }), problem);
-  form.addEventListener("submit", (submitted) => {
-    submitted.preventDefault();
+// A form: what *read* makes of its fields is done, or shown as code below it.
+function asking(fields, submit, read, act, code) {
+  const below = make("div", { class: "rn-wide" });
+  const problem = make("div", { class: "rn-problem-of rn-wide", role: "alert" });
+  const tried = (then) => {
     problem.textContent = "";
     try {
-      if (!name.value.trim()) throw new Error("an event has a name");
-      send(name.value.trim(), payload.value.trim() ? JSON.parse(payload.value) : null);
+      then(read(), below);
     } catch (error) {
       problem.textContent = error instanceof SyntaxError ? `This is no JSON: ${error.message}` : error.message;
     }
+  };
+  const form = make("form", { class: "rn-send-event", novalidate: true }, ...fields, make("div", { class: "rn-buttons rn-wide" },
+    make("button", { type: "submit", text: submit }), make("button", { type: "button", text: "Copy this as code", on: { click: () => tried(code) } })), problem, below);
+  form.addEventListener("submit", (submitted) => {
+    submitted.preventDefault();
+    tried(act);
   });
   return form;
 }
 
+const field = (tag, label, more = {}) => make(tag, { "aria-label": label, placeholder: label, spellcheck: "false", autocomplete: "off", ...more });
+
+// An event with what it carries, in JSON.
+function timelineSend(act, code, event) {
+  const name = field("input", "Name of the event", { value: event });
+  const payload = field("textarea", "What it carries, as JSON, or nothing", { rows: 2, class: "rn-code" });
+  return asking([name, payload], "Send", () => {
+    if (!name.value.trim()) throw new Error("an event has a name");
+    return { event: name.value.trim(), payload: payload.value.trim() ? JSON.parse(payload.value) : null };
+  }, act, code);
+}
+
 // What became of a step that may have run.
-function resolving(resolve) {
-  const result = make("input", { type: "text", class: "rn-code", autocomplete: "off", "aria-label": "Its result, as JSON, or what went wrong", placeholder: "result (JSON), or what went wrong" });
-  const note = make("input", { type: "text", autocomplete: "off", "aria-label": "Why: a note", placeholder: "note" });
-  const choose = (outcome, text) => make("button", { type: "button", text, on: { click: () => resolve({
-    outcome, note: note.value.trim(), resume: true, ...(outcome === "not_executed" ? {} : { text: result.value.trim() || "null" }) }) } });
-  return make("div", { class: "rn-send-event rn-resolve" }, result, note, make("div", { class: "rn-buttons" },
-    choose("executed", "It ran: this is its result"), choose("not_executed", "It did not run"), choose("failed", "It failed")));
+function resolving(act, code) {
+  const outcomes = { executed: "It ran, with this result", failed: "It failed, with this error", not_executed: "It did not run" };
+  const outcome = make("select", { "aria-label": "What became of it" }, ...Object.entries(outcomes).map(([value, text]) => make("option", { value, text })));
+  const result = field("input", "Its result (JSON), or the error", { class: "rn-code" });
+  const note = field("input", "A note: how do you know?", { class: "rn-wide" });
+  outcome.addEventListener("change", () => (result.hidden = outcome.value === "not_executed"));
+  return asking([outcome, result, note], "Note it, and go on", () => ({
+    outcome: outcome.value, note: note.value.trim(), resume: true, ...(result.hidden || !result.value.trim() ? {} : { text: result.value.trim() }) }), act, code);
+}
+
+// Where a fork begins: with this step, or behind it, with a result that a person gives.
+function forking(act, code, edits) {
+  const result = field("textarea", "Another result of this step (JSON); empty: the fork does it anew", { rows: 2, class: "rn-code rn-wide" });
+  return asking(edits ? [result] : [make("div", { class: "rn-wide", text: "The fork does this step anew." })], "Fork",
+    () => (result.value.trim() ? { text: result.value.trim() } : {}), act, code);
 }
 
 // The Python and the magic that do what the buttons do, one block for each.
-async function codes(link, target, names, extra, say) {
-  const replies = await Promise.allSettled(names.map((action) => link.ask("code", { ...target(), action })));
-  const found = names.map((action, index) => [action, replies[index].value?.code]).filter(([, code]) => code);
+async function codes(link, target, wanted, where, say) {
+  const replies = await Promise.allSettled(wanted.map(([action, given]) => link.ask("code", { ...target(), action, arguments: given })));
+  const found = wanted.map(([action], index) => [action, replies[index].value?.code]).filter(([, code]) => code);
   if (!found.length) return say(replies[0]?.reason?.message ?? "There is no code for this.", true);
   const blocks = found.map(([action, code]) => {
     const copy = make("button", { type: "button", text: "Copy" });
@@ -103,7 +131,7 @@ async function codes(link, target, names, extra, say) {
     const label = action === "code" ? "This call" : (ACTIONS[action]?.[0] ?? action);
     return make("div", {}, make("div", { class: "rn-faint", text: label }), make("div", { class: "rn-copyable" }, make("pre", { class: "rn-code", tabindex: "0", text: code }), copy));
   });
-  extra.replaceChildren(...blocks);
+  where.replaceChildren(...blocks);
   if (found.length === 1 && (await copied(found[0][1]))) say("Copied.");
 }
 

@@ -50,7 +50,7 @@ def looks(page: Page, id: str) -> list[str]:
 
 def nothing(**more: Any) -> dict[str, Any]:
     none = {"kind": "none"}
-    return {"input": none, "output": none, "error": None, "attempts": [], "outputs": [], "logs": [], "code": None,
+    return {"input": none, "output": none, "error": None, "attempts": [], "outputs": [], "code": None,
             "timing": [], "key": "", "attributes": [], "question": None, "wait": None, **more}  # fmt: skip
 
 
@@ -385,6 +385,46 @@ def test_an_event_is_sent_and_what_cannot_be_taken_back_is_asked_first(canvas: C
     page.wait_for_function("() => window.asked.length === 2")
 
 
+def test_a_step_in_doubt_is_settled_and_a_fork_given_another_result_by_forms_that_can_be_copied_as_code(
+    canvas: Canvas,
+) -> None:
+    view = drawn.view(drawn.working(), alive=False)
+    canvas.draw(view, details=nothing(), act={"said": "Noted."}, code={"code": "rn"})
+    page = canvas.page
+    panel = page.locator(".rn-details")
+    row(page, "0.0:0").click()
+    page.get_by_role("button", name="Say what became of it").click()
+    panel.get_by_label("What became of it").select_option("failed")
+    panel.get_by_label("Its result").fill("no money")
+    panel.get_by_label("A note").fill("by telephone")
+    canvas.picture("timeline-resolve")
+    panel.get_by_role("button", name="Copy this as code").click()
+    expect(panel.locator("form pre")).to_have_text("rn")
+    ran = view["rows"][1]
+    canvas.update(rows={"0.0:0": {**ran, "status": "failed", "actions": ["retry", "code"]}})  # while the form is there
+    expect(panel.get_by_label("A note")).to_have_value("by telephone")
+    panel.get_by_role("button", name="Note it").click()
+    expect(page.get_by_role("button", name="Retry this step")).to_be_visible()
+    expect(panel.locator(".rn-said-of")).to_have_text("Noted.")
+    canvas.update(rows={"0.0:0": ran})
+    said = {"outcome": "failed", "note": "by telephone", "resume": True, "text": "no money"}
+    assert canvas.asked()[1:3] == [
+        [what, {"id": "0.0:0", "action": "resolve", "arguments": said}] for what in ("code", "act")
+    ]
+    page.get_by_role("button", name="Say what became of it").click()
+    panel.get_by_label("What became of it").select_option("not_executed")
+    expect(panel.get_by_label("Its result")).to_be_hidden()
+    row(page, "0:0").click()
+    for text in ("", '{"price": 80}'):
+        page.get_by_role("button", name="Fork from here").click()
+        panel.get_by_label("Another result").fill(text)
+        canvas.picture("timeline-fork")
+        panel.get_by_role("button", name="Fork", exact=True).click()
+        expect(panel.locator("form")).to_have_count(0)
+        given = {"text": text} if text else {}
+        assert canvas.asked()[-1] == ["act", {"id": "0:0", "action": "fork", "arguments": given}]
+
+
 def test_other_runs_are_tabs_and_news_of_the_newest_does_not_disturb_them(canvas: Canvas) -> None:
     newest, first = drawn.order_view(), drawn.view(drawn.saga())
     runs = [
@@ -425,7 +465,7 @@ def test_texts_from_a_history_are_only_text(canvas: Canvas) -> None:
     value = {"kind": "json", "value": {evil: [evil]}, "truncated": True}
     found = nothing(
         input=value, output={"kind": "table", "columns": [evil], "rows": [[evil]], "shape": [1, 1]},
-        error={"type": evil, "message": evil, "traceback": evil}, logs=[evil], key=evil,
+        error={"type": evil, "message": evil, "traceback": evil}, key=evil,
         attributes=[[evil, evil]], timing=[[evil, evil]],
         attempts=[{"number": 1, "started": T, "finished": None, "outcome": "failed", "error": evil, "traceback": evil}],
         outputs=[
