@@ -57,8 +57,10 @@ class Filter:
         """Return the filter that these words mean.
 
         Raises:
-            ValueError: there is no such status, or that is no time.
+            ValueError: there is no such status, or that is no time, or a limit that lets nothing through.
         """
+        if limit is not None and limit < 1:
+            raise ValueError(f"{limit} is no limit: it is how many are listed at most, from 1.")
         states, workflows = _several(status), _several(workflow)
         for name in states:
             if name not in STATES:

@@ -18,6 +18,7 @@ from romancy_nb.core import forks
 from romancy_nb.core.ledger import NOTEBOOK
 from romancy_nb.core.replay import Call, Numbered
 from romancy_nb.definitions import registry
+from romancy_nb.definitions.ambient import check_id
 from romancy_nb.definitions.annotations import Field, Misfit
 from romancy_nb.errors import EventRefused, RunProblem, WrongArguments
 from romancy_nb.journal.protocol import Head, Row
@@ -57,6 +58,8 @@ def fork(
                 f"Fork behind it, for example at={forks.next_step(rows, call)}."
             )
     payloads = {call.intent.call: _encoded(rows, call, value) for call, value in found}
+    if instance_id:
+        check_id(instance_id)
     origin = forks.Origin(head.run, instance, head.number, begins, instance_id or _new_id(head.workflow), now_us())
     made = forks.forked(rows, payloads, origin, _facts(engine, workflow, rows, head, origin.fork))
     numbered = list(enumerate(made, 1))
