@@ -49,6 +49,8 @@ def fork(
     """Fork an instance, and return the id of the fork. See ``Instance.fork``."""
     head, rows = engine.ask(lambda engine: _load(engine, instance))
     workflow = _workflow(head, rows)
+    if edits is not None and not isinstance(edits, Mapping):
+        raise WrongArguments(f"edits={edits!r:.100}: it takes a dict of steps and results, such as {{5: value}}.")
     found = [(forks.find(rows, step), value) for step, value in (edits or {}).items()]
     begins = _begins(rows, at, [call for call, _ in found], instance)
     for call, _ in found:
