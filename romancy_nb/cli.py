@@ -1,4 +1,4 @@
-"""The command line: ``romancy-nb demo | run | ls | show | questions | answer | send | resume | cancel | check | doctor``.
+"""The command line: ``romancy-nb demo | run | ls | show | diff | fork | questions | answer | send | resume | ...``.
 
 Each command parses, calls one thing and prints. Errors of ours are one paragraph on stderr and exit code 1; wrong usage
 is exit code 2. Everything is imported when its command needs it, so that ``--version`` and ``--help`` are quick.
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
-import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from romancy_nb import terminal
 from romancy_nb.errors import InstanceNotFound, JournalError, RomancyError, RunCancelled, paragraph
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_ID = "the instance id, or enough of its beginning"
 _PACE = 1.0  # seconds between two drawings of what is followed
 _RESTS = frozenset({"wait", "question", "channel"})  # kinds of steps that may wait without end
+_ID = "the instance id, or enough of its beginning"
 _INSTANCE_COLUMNS = ("instance_id", "workflow", "status", "run", "created_at", "updated_at", "notebook", "parent")
 _RUN_COLUMNS = ("run", "reason", "status", "started_at", "finished_at", "input", "output", "error")
 _STEP_COLUMNS = (
@@ -38,19 +38,25 @@ _STEP_COLUMNS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code."""
+    terminal.writable()
     options = _parser().parse_args(argv)
     try:
         code: int = options.command(options)
         sys.stdout.flush()
     except RomancyError as problem:
-        print("\n".join(paragraph(problem)), file=sys.stderr)
+        terminal.say("\n".join(paragraph(problem)), sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone (`romancy-nb ls | head`). Python would complain again as it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        terminal.discard()
+        return 1
+    except OSError as problem:  # a full disk below what our output goes to, a file that nobody may read
+        terminal.say(f"{type(problem).__name__}: {problem}", sys.stderr)
+        if problem.errno == errno.ENOSPC:
+            terminal.discard()
         return 1
     return code
 
@@ -92,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     cancel = commands.add_parser("cancel", help="cancel an instance: what it did is undone")
     cancel.add_argument("id", metavar="ID", help=_ID)
     cancel.add_argument("reason", metavar="REASON", nargs="?", default="", help="kept in the journal")
-    cancel.add_argument("--module", metavar="MODULE", help="import this first: it defines the compensations")
+    cancel.add_argument("--module", metavar="FILE_OR_MODULE", help="import this first: it defines the compensations")
     cancel.set_defaults(command=_cancel)
     check = commands.add_parser("check", help="do recorded runs fit the workflows in this code? executes nothing")
     check.add_argument("code", metavar="FILE_OR_MODULE", help="a .py file or the name of a module that defines them")
@@ -194,7 +200,7 @@ def _ls(options: argparse.Namespace) -> int:
             raise
         view = found.view(len(found), now) if not options.json else {}
     if options.json:
-        _print_json([{name: row[name] for name in _INSTANCE_COLUMNS} for row in found.answer().dicts()])
+        terminal.print_json([{name: row[name] for name in _INSTANCE_COLUMNS} for row in found.answer().dicts()])
     elif found:
         from romancy_nb.widgets import table
 
@@ -207,8 +213,6 @@ def _ls(options: argparse.Namespace) -> int:
 
 def _columns() -> int:
     """How many columns the terminal has; 0 where what is printed goes elsewhere, so that nothing is cut."""
-    import shutil
-
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
@@ -228,13 +232,14 @@ def _show(options: argparse.Namespace) -> int:
         facts = _instances_as_rows(rn, [instance])[0]
         facts["runs"] = _select(rn, _RUN_COLUMNS, f"runs {where} ORDER BY run")
         facts["steps"] = _select(rn, _STEP_COLUMNS, f"steps {where} ORDER BY run, seq")
-    _print_json(facts)
+    terminal.print_json(facts)
     return 0
 
 
 def _follow(instance: Instance[Any]) -> None:
     """Draw the timeline in its own place once a second, whoever advances the run; where no terminal is, once, at the end."""
     import time
+    from functools import partial
 
     from romancy_nb import clock
     from romancy_nb.runtime import launch, looking
@@ -277,7 +282,8 @@ def _diff(options: argparse.Namespace) -> int:
     with _journal(options.journal) as rn:
         one, other = _instance(rn, options.id), options.other
         if other is not None:
-            other = int(other) if other.isdecimal() and len(other) < 5 else _instance(rn, other)
+            number = other.isdecimal() and len(other) < 5 and other not in _ids(rn)
+            other = int(other) if number else _instance(rn, other)
         found = one.diff(other)
         print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) if options.json else found)
     return 0 if found.same else 1
@@ -293,7 +299,7 @@ def _fork(options: argparse.Namespace) -> int:
         code, said, facts = doors.fork(
             _instance(rn, options.id), options.journal, options.at, options.edit, options.new
         )
-    _print_json(facts) if options.json else print(said)
+    terminal.print_json(facts) if options.json else terminal.say(said)
     return code
 
 
@@ -308,10 +314,10 @@ def _show_file(options: argparse.Namespace) -> int:
 
 def _cancel(options: argparse.Namespace) -> int:
     if options.module:
-        import importlib
+        import romancy_nb
+        from romancy_nb.runtime import definitions_of
 
-        sys.path.insert(0, str(Path.cwd()))
-        importlib.import_module(options.module)
+        definitions_of.load(options.module, "%romancy cancel", then=romancy_nb._launcher)
     with _journal(options.journal) as rn:
         instance = _instance(rn, options.id)
         instance.cancel(options.reason)
@@ -322,9 +328,9 @@ def _cancel(options: argparse.Namespace) -> int:
             said = str(cancelled)
         status = instance.status
     if options.json:
-        _print_json({"instance_id": instance.id, "status": status})
+        terminal.print_json({"instance_id": instance.id, "status": status})
     else:
-        print("\n".join(textwrap.wrap(said, 100)))
+        terminal.say("\n".join(textwrap.wrap(said, 100)))
     return 0
 
 
@@ -334,9 +340,9 @@ def _questions(options: argparse.Namespace) -> int:
     with _journal(options.journal) as rn:
         found = doors.questions(options.journal)
         if options.json:
-            _print_json([doors.as_dict(each) for each in rn.questions()])
+            terminal.print_json([doors.as_dict(each) for each in rn.questions()])
         else:
-            print("\n".join(found) or "Nobody is asked anything.")
+            terminal.say("\n".join(found) or "Nobody is asked anything.")
     return 0
 
 
@@ -345,7 +351,7 @@ def _answer(options: argparse.Namespace) -> int:
 
     with _journal(options.journal) as rn:
         said, facts = doors.answer(_instance(rn, options.id), options.value, options.question)
-    _print_json(facts) if options.json else print(said)
+    terminal.print_json(facts) if options.json else terminal.say(said)
     return 0
 
 
@@ -354,7 +360,7 @@ def _send(options: argparse.Namespace) -> int:
 
     with _journal(options.journal) as rn:
         said, facts = doors.send(_instance(rn, options.id), options.event, options.payload, options.event_id)
-    _print_json(facts) if options.json else print(said)
+    terminal.print_json(facts) if options.json else terminal.say(said)
     return 0
 
 
@@ -366,7 +372,7 @@ def _resume(options: argparse.Namespace) -> int:
     definitions_of.load(options.module, "%romancy resume", then=romancy_nb._launcher)
     with _journal(options.journal) as rn:
         code, said, facts = doors.resume(_instance(rn, options.id), options.journal, strict=options.strict)
-    _print_json(facts) if options.json else print(said)
+    terminal.print_json(facts) if options.json else terminal.say(said)
     return code
 
 
@@ -374,7 +380,7 @@ def _run(options: argparse.Namespace) -> int:
     from romancy_nb.headless.run import run
 
     outcome = run(options.notebook, options.output, journal=options.journal, kernel=options.kernel)
-    _print_json(outcome.as_dict()) if options.json else print(outcome)
+    terminal.print_json(outcome.as_dict()) if options.json else print(outcome)
     return outcome.code
 
 
@@ -388,7 +394,7 @@ def _check(options: argparse.Namespace) -> int:
         except LookupError as problem:
             raise RomancyError(str(problem)) from None
     if options.json:
-        _print_json(found.dicts())
+        terminal.print_json(found.dicts())
     else:
         print(found)
     return 0 if found else 1
@@ -399,7 +405,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
     findings = doctor.examine(options.journal)
     if options.json:
-        _print_json(findings.as_dict())
+        terminal.print_json(findings.as_dict())
     else:
         print(findings)
     return 1 if findings.problems else 0
@@ -426,14 +432,13 @@ def _journal(path: str | None) -> Iterator[Any]:
 
 def _instance(rn: Any, wanted: str) -> Instance[Any]:
     """Return the instance whose id is *wanted*, or the only one whose id begins or, after "…", ends with it."""
-    rows = rn.sql("SELECT instance_id FROM instances ORDER BY updated_at DESC").fetchall()
-    ids = [row[0] for row in rows]
+    ids = _ids(rn)
     part = wanted.removeprefix("…").removesuffix("…")
-    if wanted.startswith("…"):  # as messages shorten it
+    if wanted.startswith("…") and wanted not in ids:  # as messages shorten it
         fitting = [known for known in ids if known.endswith(part)]
     else:
         fitting = [wanted] if wanted in ids else [known for known in ids if known.startswith(part)]
-    if not part or not fitting:
+    if not fitting or (not part and wanted not in ids):
         raise InstanceNotFound(
             f"No instance with the id {wanted!r} in this journal. `romancy-nb ls` lists what there is."
         )
@@ -442,6 +447,10 @@ def _instance(rn: Any, wanted: str) -> Instance[Any]:
         raise InstanceNotFound(f"{len(fitting)} instances fit {wanted!r}: {shown}. Say more of the id.")
     instance: Instance[Any] = rn.instance(fitting[0])
     return instance
+
+
+def _ids(rn: Any) -> list[str]:
+    return [row[0] for row in rn.sql("SELECT instance_id FROM instances ORDER BY updated_at DESC").fetchall()]
 
 
 def _instances_as_rows(rn: Any, instances: Sequence[Instance[Any]]) -> list[dict[str, Any]]:
@@ -460,35 +469,6 @@ def _select(rn: Any, columns: Sequence[str], source: str) -> list[dict[str, Any]
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
-
-
-def _plain(value: Any) -> Any:
-    """*value* as JSON has it: times in ISO form, and columns that hold JSON as what they hold."""
-    match value:
-        case dict():
-            return {
-                key: _parsed(item) if key in ("input", "output", "error") else _plain(item)
-                for key, item in value.items()
-            }
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case str() | int() | float() | None:
-            return value
-        case other:
-            return other.isoformat() if hasattr(other, "isoformat") else str(other)
-
-
-def _parsed(text: Any) -> Any:
-    if not isinstance(text, str):
-        return _plain(text)
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ def waits(found: Iterable[Standing], journal: str | None) -> list[str]:
             if wait.what == "event":
                 payload = shlex.quote(typed.expected(wait.schema))
                 lines.append(f"{who} waits for event {wait.name!r}")
-                lines.append(f"    romancy-nb send {each.instance} {shlex.quote(wait.name)} {payload}{_where(journal)}")
+                lines.append(
+                    f"    romancy-nb send {shlex.quote(each.instance)} {shlex.quote(wait.name)} {payload}{_where(journal)}"
+                )
             elif wait.what == "message":
                 channel = wait.name.removeprefix(ev.CHANNEL)
                 lines.append(
@@ -69,7 +71,7 @@ def _asked(found: Standing, asked: Question, journal: str | None) -> list[str]:
     value = value if all(char.isalnum() or char in "|_-" for char in value) else shlex.quote(value)
     return [
         f"{asked.workflow} {asked.instance_id} asks: {asked.question} ({words.age(now - asked.asked_at)}{typed.until(asked, now)})",
-        f"    romancy-nb answer {asked.instance_id}{which} {value}{_where(journal)}",
+        f"    romancy-nb answer {shlex.quote(asked.instance_id)}{which} {value}{_where(journal)}",
     ]
 
 
@@ -141,6 +143,11 @@ def fork(
     Raises:
         RomancyError: it cannot be forked so, or what its workflow raised.
     """
+    if at is None and not edits:
+        raise WrongArguments(
+            f"A fork needs a step to begin at, --at STEP, or a result to go on with instead, --edit STEP=JSON. The steps of "
+            f"{instance.id} are {words.clip(', '.join(f'{step.seq} {step.name}' for step in instance.timeline().view.steps), 300)}."
+        )
     wanted: dict[int | str, Any] = {}
     for edit in edits:
         step, found, text = edit.partition("=")

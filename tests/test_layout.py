@@ -46,8 +46,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": EVERYTHING - {"doctor", "shown"},
     "integrations": {"errors", FACADE},
     "doors": EVERYTHING - {"demo", "notebook", "shown", "widgets"},
+    "terminal": {"words"},
     "headless": EVERYTHING - {"demo", "notebook", "shown", "widgets"} | {"doors"},
-    "cli": EVERYTHING | {"doors", "headless"},
+    "cli": EVERYTHING | {"doors", "headless", "terminal"},
     FACADE: {"definitions", "errors"},
 }
 """What a room may import besides itself: a whole room, or one module of it. The facade may import the rest when asked."""

@@ -7,14 +7,15 @@ through which definitions start workflows without knowing the engine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
 from uuid import uuid4
 
 from romancy_nb.core.context import Ambient, ambient
-from romancy_nb.errors import WrongPlace
+from romancy_nb.errors import WrongArguments, WrongPlace
 
 if TYPE_CHECKING:
     from romancy_nb.core.commands import ActivityCommand, Outcome
@@ -36,11 +37,14 @@ __all__ = [
     "Request",
     "TakesContext",
     "cell_port",
+    "check_id",
     "context",
     "launcher",
     "use_cells",
     "use_launcher",
 ]
+
+_UNTYPED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
@@ -237,6 +241,27 @@ class Request:
     redo: Sequence[str] = ()
     site: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.instance_id is not None:
+            check_id(self.instance_id)
+
+
+def check_id(instance_id: object) -> None:
+    """Refuse what could not be found again as an id: the journal keeps text, and its rows are lines.
+
+    Raises:
+        WrongArguments: it is no text, or has a character in it that nobody can type.
+    """
+    if not isinstance(instance_id, str):
+        raise WrongArguments(
+            f"instance_id is a text, not {type(instance_id).__name__}: instance_id={str(instance_id)!r}."
+        )
+    if found := _UNTYPED.search(instance_id):
+        raise WrongArguments(
+            f"The instance_id {ascii(instance_id)[:120]} has the character {found[0]!a} in it, which nobody can type to "
+            "find the instance again. Leave out control characters and halves of surrogate pairs."
+        )
 
 
 @runtime_checkable

@@ -71,8 +71,10 @@ def _resume(instance: Instance[Any], place: str, arguments: Arguments) -> str:
 
 
 def _cancel(instance: Instance[Any], place: str, arguments: Arguments) -> str:
-    owner = _elsewhere(instance)
+    owner, was = _elsewhere(instance), instance.status
     instance.cancel(_text(arguments, "reason"))
+    if was == "cancelled":
+        return f"{_named(instance)} was cancelled before."
     if owner:
         return f"{_named(instance)} is run by {owner}, which is asked to cancel it."
     return f"{_named(instance)} is being cancelled: its code may clean up, then what it did is undone."

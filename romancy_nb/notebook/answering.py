@@ -20,7 +20,7 @@ __all__ = ["Questions", "answer", "evaluator", "how", "questions", "remember", "
 
 _VIA: Final = "magic"
 _OPTION: Final = re.compile(r"--(\S+)\s+(\"[^\"]*\"|'[^']*'|\S+)\s*")
-_WORD: Final = re.compile(r"(\S+)\s*")
+_WORD: Final = re.compile(r"(\"[^\"]*\"|'[^']*'|\S+)\s*")
 
 seen: dict[str, list[awaited.Wait]] = {}
 """What instances that nobody runs here awaited when somebody looked last: completion offers it."""
@@ -34,6 +34,8 @@ def taken_apart(text: str, name: str, usage: str, most: int, option: str) -> tup
 
     >>> taken_apart('order-7 paid --event-id e1 {"amount": 1}', "send", "", 2, "event-id")
     (['order-7', 'paid'], 'e1', '{"amount": 1}')
+    >>> taken_apart('"order 7" paid "a text"', "send", "", 2, "event-id")
+    (['order 7', 'paid'], '', '"a text"')
     """
     found: list[str] = []
     given = ""
@@ -49,11 +51,16 @@ def taken_apart(text: str, name: str, usage: str, most: int, option: str) -> tup
         elif len(found) < most:
             word = _WORD.match(rest)
             assert word is not None
-            found.append(word[1])
+            found.append(unquoted(word[1]))
             rest = rest[word.end() :]
         else:
             break
     return found, given, rest.rstrip()
+
+
+def unquoted(word: str) -> str:
+    """Return *word* without the quotes around it."""
+    return word[1:-1] if len(word) > 1 and word[0] in "\"'" and word[-1] == word[0] else word
 
 
 def evaluator(namespace: dict[str, Any]) -> Callable[[str], Any]:

@@ -15,7 +15,11 @@ __all__ = ["cancel", "compensate", "forget", "resolve", "step_of"]
 def cancel(found: Instance[Any], words: tuple[str, ...]) -> None:
     """Cancel *found*; *words* is the reason."""
     __tracebackhide__ = True
+    was = found.status
     found.cancel(" ".join(words))
+    if was == "cancelled":
+        print(f"{found.workflow_name} {found.id} was cancelled before. %romancy show {found.id} shows what was undone.")
+        return
     print(
         f"{found.workflow_name} {found.id} is being cancelled: its code may clean up, then what it did is undone. %romancy show "
         f"{found.id} shows how far that is."

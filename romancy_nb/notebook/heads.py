@@ -9,9 +9,10 @@ from typing import Any, Final
 from romancy_nb.widgets.snapshot import Snapshot
 from romancy_nb.words import utc
 
-__all__ = ["Bundle", "gone_on", "said", "settled", "standing"]
+__all__ = ["TEXT", "Bundle", "gone_on", "said", "settled", "standing"]
 
-_TEXT: Final = 4_000
+TEXT: Final = 4_000
+"""Characters that are shown of what a step has printed so far."""
 _PICTURE: Final = 200_000
 _FAINT: Final = "opacity:0.75;font-size:13px;white-space:pre-wrap"
 _PRE: Final = "margin:2px 0 6px 0;max-height:15em;overflow:auto;font-size:12px;white-space:pre-wrap"
@@ -25,7 +26,7 @@ def said(lines: Sequence[str], unseen: Sequence[tuple[str, list[dict[str, Any]]]
     text = ["\n".join(lines)]
     html = [f'<div style="{_FAINT}">{escape(line)}</div>' for line in lines]
     for name, outputs in unseen:
-        written = "".join(output["text"] for output in outputs if output["output_type"] == "stream")[-_TEXT:]
+        written = "".join(output["text"] for output in outputs if output["output_type"] == "stream")[-TEXT:]
         text.append(f"{name}:\n{written}")
         html.append(f"<div><strong>{escape(name)}</strong> ▶</div>")
         html.append(f'<pre style="{_PRE}">{escape(written)}</pre>' if written else "")
@@ -38,7 +39,7 @@ def _picture(output: dict[str, Any]) -> str:
     picture = data.get("image/png", "")
     if picture and len(picture) <= _PICTURE:
         return f'<img alt="" src="data:image/png;base64,{escape("".join(picture.split()))}">'
-    return f'<pre style="{_PRE}">{escape(str(data.get("text/plain", ""))[-_TEXT:])}</pre>'
+    return f'<pre style="{_PRE}">{escape(str(data.get("text/plain", ""))[-TEXT:])}</pre>'
 
 
 def settled(line: str) -> Bundle:

@@ -12,14 +12,15 @@ from IPython.core.error import UsageError
 from romancy_nb.definitions import registry
 from romancy_nb.definitions.workflow import Workflow
 from romancy_nb.errors import InstanceNotFound
-from romancy_nb.notebook.answering import evaluator
+from romancy_nb.notebook.answering import evaluator, unquoted
 from romancy_nb.notebook.decisions import step_of
-from romancy_nb.runtime import typed
+from romancy_nb.runtime import launch, typed
 from romancy_nb.runtime.instance import Instance
 
 __all__ = ["check", "diff", "fork", "taken_apart"]
 
 _OPTION: Final = re.compile(r"(?:^|\s)--(at|edit|id)(?:\s+|=)")
+_WORDS: Final = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
 _EDIT: Final = re.compile(r"([^=\s]+)\s*=\s*(.+)", re.DOTALL)
 
 Find = Callable[[str], Instance[Any]]
@@ -54,11 +55,15 @@ def taken_apart(text: str, usage: str) -> tuple[str, int | str | None, dict[int 
 
     >>> taken_apart('order-7 --at 7 --edit 5={"price": 80} --edit note="a b"', "")
     ('order-7', 7, {5: '{"price": 80}', 'note': '"a b"'}, None)
+    >>> taken_apart('"order 7" --at "Is it so?" --id "order 8"', "")
+    ('order 7', 'Is it so?', {}, 'order 8')
     """
     pieces = _OPTION.split(text.strip())
-    words = pieces[0].split()
+    words = _WORDS.findall(pieces[0])
     if len(words) != 1:
         wrong = "Which instance?" if not words else f"{words[1]!r} is not expected."
+        if words[1:] and words[1] in {"--at", "--edit", "--id"}:
+            wrong = f"{words[1]} needs a value."
         raise UsageError(f"%romancy fork: {wrong} Usage: %romancy fork {usage}")
     at: int | str | None = None
     name: str | None = None
@@ -66,17 +71,17 @@ def taken_apart(text: str, usage: str) -> tuple[str, int | str | None, dict[int 
     for option, typed_value in zip(pieces[1::2], pieces[2::2], strict=True):
         value = typed_value.strip()
         edit = _EDIT.fullmatch(value) if option == "edit" else None
-        if not value or (option == "edit" and edit is None) or (option != "edit" and len(value.split()) > 1):
+        if not value or (option == "edit" and edit is None) or (option != "edit" and len(_WORDS.findall(value)) > 1):
             raise UsageError(
                 f"%romancy fork: --{option} {value!r} says too little or too much. Usage: %romancy fork {usage}"
             )
         if edit is not None:
             edits[step_of(edit[1])] = edit[2]
         elif option == "at":
-            at = step_of(value)
+            at = step_of(unquoted(value))
         else:
-            name = value
-    return words[0], at, edits, name
+            name = unquoted(value)
+    return unquoted(words[0]), at, edits, name
 
 
 def fork(text: str, usage: str, namespace: dict[str, Any], find: Find) -> Instance[Any]:
@@ -100,4 +105,9 @@ def diff(words: tuple[str, ...], find: Find) -> Any:
     found = find(words[0] if words else "")
     if other is None:
         return found.diff()
-    return found.diff(int(other) if other.isdecimal() and len(other) < 5 else find(other))
+    if other.isdecimal() and len(other) < 5:
+        try:  # an instance that is called so is meant before a run
+            return found.diff(launch.instance(other))
+        except InstanceNotFound:
+            return found.diff(int(other))
+    return found.diff(find(other))

@@ -22,7 +22,7 @@ from secrets import token_hex
 from typing import Any, Final, Protocol
 
 from romancy_nb.clock import monotonic
-from romancy_nb.notebook import heads, identity
+from romancy_nb.notebook import heads, held, identity
 from romancy_nb.runtime import streams
 from romancy_nb.runtime.capture import Capture
 from romancy_nb.runtime.observers import Outlet
@@ -79,6 +79,11 @@ class CellOutlet:
         self._finally = ""
         self._captures: dict[Capture, None] = {}
         self._waits = False
+        self._held: held.Held | None = None
+        self._tells_held = False  # the head shows what is held back
+        if held.nobody_reads():
+            self._held = held.Held(self._send, self._ordered)
+            held.begin(self._held)
 
     # -- what the runtime asks for ----------------------------------------------------------
 
@@ -92,12 +97,37 @@ class CellOutlet:
     def prints(self, name: str, text: str) -> None:
         """Write to a stream; what the other one holds back goes first, so that their order in the file is no accident."""
         with self._order:
+            if self._held is not None and not self._held.over:
+                self._held.add(name, text)
+                self._update_soon()
+                return
             if self._last and self._last != name:
                 self._in_cell(self._streams[self._last].flush)
             self._last = name
             self._in_cell(self._write[name], text)
 
+    def _send(self, name: str, text: str) -> None:
+        """Make one message of *text*, whatever stands in the streams' buffers."""
+        if self._tells_held:
+            self._tells_held = False
+            self._update([])
+            self._update_soon()
+        for stream in self._streams.values():
+            self._in_cell(stream.flush)
+        self._in_cell(self._write[name], text)
+        self._in_cell(self._streams[name].flush)
+
+    def _ordered(self, work: Callable[[], None]) -> None:
+        with self._order:
+            work()
+
     def displays(self, *args: Any, **options: Any) -> None:
+        with self._order:
+            if self._held is not None:
+                self._held.release()
+            self._display(*args, **options)
+
+    def _display(self, *args: Any, **options: Any) -> None:
         if self._header is None:
             self._in_cell(self._publisher.publish, *args, **options)
             return
@@ -197,6 +227,8 @@ class CellOutlet:
         next cell is run, or after ``READ`` seconds. *later* asks for that everywhere.
         """
         with self._order:  # what the display's thread is just drawing goes first
+            if self._held is not None:
+                self._held.release()
             self._finally = line
             self._captures.clear()
             if self.headless and not later:
@@ -221,6 +253,9 @@ class CellOutlet:
         unseen = self._unseen()
         with self._order:
             if not self._finally:
+                if self._held is not None and (text := self._held.text[-heads.TEXT :]):
+                    unseen.insert(0, ("so far", [{"output_type": "stream", "text": text}]))
+                    self._tells_held = True
                 self._update(unseen)
 
     def _unseen(self) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from romancy_nb import settings
-from romancy_nb.notebook import attending, heads, identity, in_marimo, pages, shown
+from romancy_nb.notebook import attending, heads, held, identity, in_marimo, pages, shown
 from romancy_nb.notebook.asked import how_to_answer, show_questions
 from romancy_nb.notebook.in_marimo import MarimoCell
 from romancy_nb.notebook.outlet import CellOutlet, TerminalOutlet, settle_all
@@ -195,6 +195,7 @@ def unload() -> None:
     settle_all()
     attending.stop()
     pages.close()
+    held.end()
     streams.detach()
     shell = identity.shell()
     if shell is not None and settle_all in shell.events.callbacks["pre_run_cell"]:

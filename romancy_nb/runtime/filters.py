@@ -57,8 +57,12 @@ class Filter:
         """Return the filter that these words mean.
 
         Raises:
-            ValueError: there is no such status, or that is no time.
+            ValueError: there is no such status, or that is no time, or a limit that lets nothing through.
         """
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise ValueError(f"{limit!r} is no limit: it is how many are listed at most, a whole number from 1.")
+        if not isinstance(text, str):
+            raise ValueError(f"text={text!r} is no text.")
         states, workflows = _several(status), _several(workflow)
         for name in states:
             if name not in STATES:
@@ -139,6 +143,8 @@ def moment_of(when: datetime | timedelta | str | int | None, now: int) -> int | 
         case datetime():
             aware = when if when.tzinfo is not None else when.astimezone()
             return round((aware - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+    if not isinstance(when, str):
+        raise ValueError(f"{when!r} is no time: a text such as '2h' or '2026-11-21' is, a datetime or a timedelta.")
     number = when.strip().rstrip("abcdefghijklmnopqrstuvwxyz ")
     unit = when.strip()[len(number) :].strip()
     try:
@@ -153,7 +159,10 @@ def moment_of(when: datetime | timedelta | str | int | None, now: int) -> int | 
 
 
 def _several(names: str | Sequence[str] | None) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names or ())
+    found = (names,) if isinstance(names, str) else names or ()
+    if not isinstance(found, Sequence) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"{names!r} is neither a name nor a list of names.")
+    return tuple(found)
 
 
 def _written(when: datetime | timedelta | str | int | None) -> int | str | None:

@@ -16,6 +16,7 @@ from romancy_nb.core import forks
 from romancy_nb.core.ledger import NOTEBOOK
 from romancy_nb.core.replay import Call, Numbered
 from romancy_nb.definitions import registry
+from romancy_nb.definitions.ambient import check_id
 from romancy_nb.errors import RunProblem, WrongArguments
 from romancy_nb.journal.protocol import Head, Row
 from romancy_nb.payloads.payload import Payload
@@ -44,6 +45,8 @@ def fork(
     """Fork an instance, and return the id of the fork. See ``Instance.fork``."""
     head, rows = engine.ask(lambda engine: _load(engine, instance))
     workflow = _workflow(head, rows)
+    if edits is not None and not isinstance(edits, Mapping):
+        raise WrongArguments(f"edits={edits!r:.100}: it takes a dict of steps and results, such as {{5: value}}.")
     found = [(forks.find(rows, step), value) for step, value in (edits or {}).items()]
     begins = _begins(rows, at, [call for call, _ in found], instance)
     for call, _ in found:
@@ -53,6 +56,8 @@ def fork(
                 f"Fork behind it, for example at={forks.next_step(rows, call)}."
             )
     payloads = {call.intent.call: _encoded(call, value) for call, value in found}
+    if instance_id:
+        check_id(instance_id)
     origin = forks.Origin(head.run, instance, head.number, begins, instance_id or _new_id(head.workflow), now_us())
     made = forks.forked(rows, payloads, origin, _facts(engine, workflow, rows, head, origin.fork))
     numbered = list(enumerate(made, 1))

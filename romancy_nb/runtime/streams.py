@@ -22,10 +22,13 @@ from typing import Any
 from romancy_nb.core.context import ambient
 from romancy_nb.runtime.capture import CAPTURE
 
-__all__ = ["THROUGH", "attach_publisher", "detach", "install"]
+__all__ = ["BEFORE", "THROUGH", "attach_publisher", "detach", "install"]
 
 THROUGH: ContextVar[bool] = ContextVar("romancy_through", default=False)
 """True: what is written in this context has been dealt with and goes straight on."""
+
+BEFORE: list[Callable[[], None]] = []
+"""Called before something is written or flushed that is none of ours, so that what was held back stands above it."""
 
 _MARK = "_romancy_original"
 _BELOW = "original_write"  # what IPython's wrapper calls the method that it wraps
@@ -38,6 +41,8 @@ def install() -> None:
         stream = getattr(sys, name)
         if hasattr(stream, "write"):
             _replace(stream, "write", partial(_write, name))
+        if BEFORE and hasattr(stream, "flush"):
+            _replace(stream, "flush", _flush)
 
 
 def attach_publisher(publisher: Any) -> None:
@@ -94,6 +99,7 @@ def _write(name: str, original: Callable[[Any], Any]) -> Any:
         if isinstance(text, str) and not THROUGH.get():
             if _caught(name, text):
                 return len(text)
+            _come_before()
             token = THROUGH.set(True)
             try:
                 return original(text)
@@ -102,6 +108,22 @@ def _write(name: str, original: Callable[[Any], Any]) -> Any:
         return original(text)
 
     return write
+
+
+def _flush(original: Any) -> Any:
+    """IPython flushes the streams before it shows anything else, a traceback included; user code of ours may whenever it likes."""
+
+    def flush() -> Any:
+        if BEFORE and not THROUGH.get() and CAPTURE.get() is None and ambient() is None:
+            _come_before()
+        return original()
+
+    return flush
+
+
+def _come_before() -> None:
+    for each in list(BEFORE):
+        each()
 
 
 def _cut_circle(parents: dict[int, int]) -> None:

@@ -61,8 +61,8 @@ def value_of(text: str, schema: Mapping[str, Any] | None, evaluate: Evaluate | N
         first.append(value)
     if first:
         return first[0]
-    python = " nor Python" if evaluate is not None else ""
-    raise WrongArguments(f"{text!r} is neither JSON{python}. A text stands in double quotes: {json.dumps(text)}.")
+    what = "neither JSON nor Python" if evaluate is not None else "not JSON"
+    raise WrongArguments(f"{text!r} is {what}. A text stands in double quotes: {json.dumps(text)}.")
 
 
 def _readings(text: str, schema: Mapping[str, Any] | None, evaluate: Evaluate | None) -> Iterator[Any]:

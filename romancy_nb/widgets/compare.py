@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from romancy_nb.clock import now_us
-from romancy_nb.errors import RunProblem
+from romancy_nb.errors import RunProblem, WrongArguments
 from romancy_nb.journal.protocol import Row
 from romancy_nb.widgets import compare_html, compare_text
 from romancy_nb.widgets.axis import Segment, segments
@@ -42,8 +42,13 @@ class Comparison(Pairs):
                 )
         elif isinstance(other, int):
             other_key = (one.id, other)
-        else:
+        elif isinstance(getattr(other, "run", None), int):
             other_key = (other.id, other.run)
+        else:
+            known = f"rn.instance({other!r})" if isinstance(other, str) else "rn.instance(ID)"
+            raise WrongArguments(
+                f"diff() takes an instance, such as {known}, or the number of a run, not {other!r:.100}."
+            )
         return cls.between(one._engine, here_key, other_key)
 
     @classmethod

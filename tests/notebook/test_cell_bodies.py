@@ -351,3 +351,14 @@ def test_a_body_may_bind_its_own_input_and_is_not_edited_by_that(book: Any, caps
     book.user_ns["n"] = 7
     assert run(book, cell) == ["1", "2"]
     assert "Nothing was executed" in capsys.readouterr().out
+
+
+# -- forks -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_a_cells_body_is_forked_with_other_results_and_sets_no_name_in_the_notebook(book: Any) -> None:
+    run(book, "%%romancy_workflow poem topic='owl'\nfirst = ask(topic)\nsecond = ask(first + '!')\n[first, second]")
+    assert book.user_ns["second"] == "OWL!"
+    run(book, "made = rn.instances()[0]\nfork = made.fork(edits={2: 'BAT'})\nforked = fork.result(30)")
+    assert book.user_ns["forked"] == ["BAT", "BAT!"]
+    assert (book.user_ns["first"], book.user_ns["second"]) == ("OWL", "OWL!")

@@ -11,7 +11,7 @@ from IPython.core.error import UsageError
 from kernels import Kernel, plain
 
 from romancy_nb import settings
-from romancy_nb.errors import InstanceNotFound
+from romancy_nb.errors import InstanceEnded, InstanceNotFound, RunCancelled, WrongArguments
 from romancy_nb.notebook.commands import COMMANDS, RomancyCommands
 from romancy_nb.notebook.config import Table
 from romancy_nb.notebook.standing import Standing
@@ -412,3 +412,30 @@ def test_fork_and_diff_make_another_instance_and_show_what_differs(
     ):
         with pytest.raises(UsageError, match=said):
             ask(book, line)
+
+
+def test_names_in_quotes_are_one_name_and_a_number_may_be_an_instance(
+    book: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book.run_cell(FORKED + "cmd_sale.run(2, instance_id='sale 2')\ncmd_sale.run(3, instance_id='3')").raise_error()
+    assert ask(book, 'fork "sale 2" --at "cmd_pay" --id "the fork"').id == "the fork"
+    assert str(ask(book, "diff 'sale 2' 3")).startswith("cmd_sale: sale 2 and 3")
+    with pytest.raises(UsageError, match="--at needs a value"):
+        ask(book, "fork sale-1 --at")
+    with pytest.raises(InstanceEnded, match="Instance sale 2 has ended"):
+        ask(book, 'send "sale 2" paid 1')
+    with pytest.raises(WrongArguments, match="An event has a name"):
+        ask(book, 'send "sale 2" "" 1')
+
+
+def test_what_was_cancelled_is_not_said_to_be_cancelled_once_more(
+    book: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book.run_cell("@rn.workflow\ndef cmd_waits(n: int) -> int: return rn.wait_event('never', type=int)").raise_error()
+    book.run_cell("waits = cmd_waits.start(1, instance_id='waits')").raise_error()
+    ask(book, "cancel waits")
+    with pytest.raises(RunCancelled):
+        book.user_ns["waits"].result(30)
+    capsys.readouterr()
+    ask(book, "cancel waits")
+    assert "cmd_waits waits was cancelled before." in plain(capsys.readouterr().out)

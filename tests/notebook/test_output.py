@@ -364,6 +364,11 @@ CELLS = (
     "    print('all')\n    return n",
     "flow(1)",
     "await crowd(8)",
+    # the kernel sends what is printed five times a second: where that cuts is no matter of history
+    "import time\n@rn.activity\ndef slow(x: int) -> int:\n    for n in range(2):\n        print('slow', n, flush=True)\n"
+    "        time.sleep(0.3)\n    return x\n"
+    "@rn.workflow\ndef paced(x: int) -> int:\n    print('begin')\n    slow(x)\n    print('end', flush=True)\n    return x\n"
+    "print('above')\npaced(1)\nprint('between')\npaced(1)\nprint('below')",
 )
 
 
@@ -376,6 +381,27 @@ def test_running_all_cells_twice_saves_the_same_bytes(tmp_path: Path) -> None:
             "\n".join(nbformat.writes(nbformat.from_dict({**book, "cells": [_bare(cell)]})) for cell in book.cells)
         )
     assert saved[0] == saved[1]
+    printed = [output["text"] for output in book.cells[-1].outputs if output["output_type"] == "stream"]
+    assert printed == [
+        "above\n",
+        "begin\nslow 0\nslow 1\nend\n",
+        "between\n",
+        "begin\nslow 0\nslow 1\nend\n",
+        "below\n",
+    ]
+
+
+def test_what_was_printed_stands_above_the_error_that_ends_the_cell(flows: Kernel) -> None:
+    flows.ok(
+        "@rn.workflow\ndef fails(n: int) -> int:\n    print('so much')\n    says(n)\n    raise LookupError('no more')"
+    )
+    cell, order = flows.send("fails(40)"), []
+    take = cell.take
+    cell.take = lambda message: (order.append(message["msg_type"]), take(message))  # type: ignore[method-assign, assignment]
+    assert cell.finish().ename == "LookupError"
+    assert cell.stdout.splitlines()[1:3] == ["so much", "printed 40"]
+    assert "stream" not in order[order.index("error") :]
+    assert flows.ok("print('plain')").stdout == "plain\n"
 
 
 def test_figures_and_bars_are_the_same_bytes_in_every_file(tmp_path: Path) -> None:

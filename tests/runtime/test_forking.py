@@ -251,6 +251,10 @@ def test_what_cannot_be_forked_is_refused_with_the_reason_and_nothing_is_written
         made.fork(at=steps["frk_quote"], edits={"frk_charge": "x"})
     with pytest.raises(RomancyError, match="dited result of step .* does not fit"):
         made.fork(edits={"frk_quote": "a text"})
+    with pytest.raises(WrongArguments, match=r"edits=\[5\]: it takes a dict of steps"):
+        made.fork(edits=[5])
+    with pytest.raises(WrongArguments, match=r"such as rn\.instance\('an-id'\)"):
+        made.diff("an-id")
     with pytest.raises(WrongArguments, match="already"):
         made.fork(at=steps["frk_quote"], instance_id=made.id)
     kept, frk_stay.function = frk_stay.function, lambda item: frk_quote(item)
@@ -303,3 +307,34 @@ def test_whoever_dies_around_the_commit_of_a_fork_leaves_none_or_one_that_goes_o
             assert len(keys) <= 1, f"{crash}: the key of the fork's step has changed"
     finally:
         zygotes.close()
+
+
+@rn.workflow
+def frk_listens(item: str) -> list[Any]:
+    rn.subscribe("frk-news")
+    first = rn.receive("frk-news", type=str)
+    frk_quote(first)
+    second = rn.receive("frk-news", type=str)
+    frk_quote(second)
+    rn.publish("frk-told", second)
+    return [first, second]
+
+
+def test_a_fork_has_the_messages_that_had_come_by_the_step_and_hears_the_next_ones_with_the_original() -> None:
+    made = frk_listens.start("x")
+    until(lambda: made.status == "waiting")
+    rn.publish("frk-news", "one")
+    until(lambda: "quote one" in LOG)
+    until(lambda: made.status == "waiting")
+    step = next(row["seq"] for row in made.steps().dicts() if row["name"] == "frk_quote")
+    fork = made.fork(at=step)
+    until(lambda: LOG.count("quote one") == 2 and fork.status == "waiting")
+    rn.publish("frk-news", "two")
+    assert made.result(30) == fork.result(30) == ["one", "two"]
+    assert LOG.count("quote two") == 2
+    with_old = made.fork(at=step, edits=None)
+    until(lambda: with_old.status == "waiting")
+    rn.publish("frk-news", "three")
+    assert with_old.result(30) == ["one", "three"]
+    late = made.fork(at=next(row["seq"] for row in reversed(made.steps().dicts()) if row["name"] == "frk_quote"))
+    assert late.result(30) == ["one", "two"]

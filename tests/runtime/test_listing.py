@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filled import RARE, SECOND, T0, fill, history
@@ -116,6 +117,22 @@ def test_a_filter_is_written_the_same_each_time_and_read_back() -> None:
     assert Filter.of().anchor() == "instances:"
     assert Filter.of_anchor("instances:status=nonsense&since=never&limit=many") == Filter()
     assert moment_of(timedelta(hours=1), 2 * 3600 * SECOND) == 3600 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"since": 3.5}, "3.5 is no time"),
+        ({"limit": 2.5}, "2.5 is no limit"),
+        ({"limit": 0}, "0 is no limit"),
+        ({"text": 5}, "text=5 is no text"),
+        ({"status": 5}, "5 is neither a name nor a list of names"),
+        ({"workflow": [5]}, "neither a name nor"),
+    ],
+)
+def test_a_filter_of_the_wrong_kind_is_told_by_its_value(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Filter.of(**wrong)
 
 
 def test_a_listing_is_brought_up_to_date_by_what_changed_alone(each: dict[str, int]) -> None:
