@@ -1,14 +1,15 @@
 """Timelines in JupyterLab in headless Chromium: from the end of a cell until its rows stand on the screen, and scrolling them.
 
-The browser, the server and the notebooks are those of the tests (``tests/notebook/browser/lab.py``). A cell ends when its page
-hears that the kernel is idle again; rows count as painted in the frame after the one that drew them. The plain cell beside them
-shows as many lines of text: what the frontend itself takes.
+The browser, the server and the notebooks are those of the tests (``tests/notebook/browser``). The end of a cell is the moment
+at which the page hears that the kernel is idle again; rows count as painted in the frame after the one that drew them. The
+plain cell beside them shows the same number of lines of text: what the frontend itself takes.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from side_by_side import folder, show
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "notebook" / "browser"))
 
-from lab import Book, Lab, browser_context, server
+from lab import Book, Lab
+from started import Chromium, JupyterLab
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SIZES = (1_000, 10_000)
@@ -87,8 +89,12 @@ def painted(book: Book, source: str, of: str, says: str) -> float:
 
 def main() -> None:
     room = folder()
-    with server(room / "server") as jupyter, browser_context(room / "profile") as context:
-        lab = Lab(jupyter, context)
+    with (
+        closing(JupyterLab(room / "server")) as jupyterlab,
+        closing(Chromium(room / "profile")) as chromium,
+        chromium.connected() as context,
+    ):
+        lab = Lab(jupyterlab.folder("paint"), context)
         book = lab.open(SETUP)
         book.run_all()
         painted(book, "rn.instance('old1000')", ".rn-live [data-id]", "step")  # the page has the module from now on

@@ -7,6 +7,7 @@ from typing import Final
 
 from romancy_nb.widgets.axis import Axis, Segment, segments
 from romancy_nb.widgets.compare_text import MARKS, cost_of, said, summary
+from romancy_nb.widgets.html_rows import NARROWEST
 from romancy_nb.widgets.marks import run_mark
 from romancy_nb.widgets.pairing import Pair, Pairs, shown, took
 from romancy_nb.widgets.snapshot import Snapshot, Step
@@ -84,9 +85,10 @@ def _table(found: Pairs, limit: int) -> str:
         for row in rows
     )
     return (
-        f'<table aria-label="{one} and {other}, step by step" style="border-collapse:collapse;width:100%;table-layout:fixed;'
+        f'<div style="overflow-x:auto"><table aria-label="{one} and {other}, step by step" '
+        f'style="border-collapse:collapse;width:100%;min-width:{NARROWEST};table-layout:fixed;'
         f'margin:8px 0 4px 0;border:0;font-size:13px"><thead style="border:0"><tr style="border:0;background-color:transparent">'
-        f"{headings}</tr></thead><tbody>{body}</tbody></table>{_legend(found)}"
+        f"{headings}</tr></thead><tbody>{body}</tbody></table></div>{_legend(found)}"
     )
 
 
@@ -161,8 +163,9 @@ def _legend(found: Pairs) -> str:
     one, other = (_text(title) for title in found.titles())
     words = {"same": "same", "changed": "changed", "here": f"only {one}", "there": f"only {other}"}
     told = " &nbsp; ".join(
-        f'<span style="white-space:nowrap"><span style="color:{_COLOURS[v]}">{MARKS[v]}</span> {words[v]}</span>'
+        f'<span style="white-space:nowrap"><span style="color:{_COLOURS[v]}">{MARKS[v]}</span> '
+        f'<span style="{_FAINT}">{words[v]}</span></span>'
         for v in MARKS
         if found.counts[v]
     )
-    return f'<div style="{_FAINT};font-size:12px">{told}</div>'
+    return f'<div style="font-size:12px">{told}</div>'

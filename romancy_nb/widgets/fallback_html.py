@@ -20,8 +20,8 @@ from __future__ import annotations
 from typing import Final
 
 from romancy_nb.widgets.axis import Axis, axis_of
-from romancy_nb.widgets.fallback_text import FOLDED, NO_STEPS
-from romancy_nb.widgets.html_rows import COLOURS, FAINT, GREY, Rows, text_of, tint
+from romancy_nb.widgets.fallback_text import FOLDED, no_steps
+from romancy_nb.widgets.html_rows import COLOURS, FAINT, GREY, NARROWEST, Rows, text_of, tint
 from romancy_nb.widgets.layout import Layout
 from romancy_nb.widgets.marks import MARKS, legend, other_runs, run_mark, summary, title
 from romancy_nb.widgets.snapshot import Snapshot
@@ -51,7 +51,7 @@ def html(view: Snapshot, rows: int = 120, *, pictures: bool = True) -> str:
 
 
 def _document(view: Snapshot, axis: Axis, rows: str) -> str:
-    body = _table(view, axis, rows) if view.steps else f'<div style="margin-top:8px;{FAINT}">{NO_STEPS}</div>'
+    body = _table(view, axis, rows) if view.steps else f'<div style="margin-top:8px;{FAINT}">{no_steps(view)}</div>'
     return (
         f'<div data-romancy-live="{text_of(view.anchor)}" '
         'style="font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;max-width:980px;padding:4px 0">'
@@ -105,22 +105,24 @@ def _table(view: Snapshot, axis: Axis, rows: str) -> str:
     columns = (("Step", "width:42%"), (ruler, ""), ("Time", "text-align:right;width:10%"), ("Note", "width:16%"))
     headings = "".join(f'<th scope="col" style="{head}{style}">{said}</th>' for said, style in columns)
     return (
-        f'<table aria-label="steps of {text_of(view.workflow)}" style="border-collapse:collapse;width:100%;'
-        'table-layout:fixed;margin:8px 0 4px 0;border:0;font-size:13px"><thead style="border:0">'
+        f'<div style="overflow-x:auto"><table aria-label="steps of {text_of(view.workflow)}" '
+        f'style="border-collapse:collapse;width:100%;min-width:{NARROWEST};table-layout:fixed;'
+        'margin:8px 0 4px 0;border:0;font-size:13px"><thead style="border:0">'
         f'<tr style="border:0;background-color:transparent">{headings}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>{_legend(view, axis)}"
+        f"<tbody>{rows}</tbody></table></div>{_legend(view, axis)}"
     )
 
 
 def _legend(view: Snapshot, axis: Axis) -> str:
     said = [
-        f'<span style="white-space:nowrap"><span style="color:{COLOURS[look]}">{mark}</span> {meaning}</span>'
+        f'<span style="white-space:nowrap"><span style="color:{COLOURS[look]}">{mark}</span> '
+        f'<span style="{FAINT}">{meaning}</span></span>'
         for look, mark, meaning in ((look, MARKS[look], meaning) for look, meaning in _looks(view))
     ]
     folds = ", ".join(duration(us) for _, _, us in axis.marks())
     if folds:
-        said.append(f"{FOLDED} folded, nothing ran: {folds}")
-    return f'<div style="{FAINT};font-size:12px">{" &nbsp; ".join(said)}</div>'
+        said.append(f'<span style="{FAINT}">{FOLDED} folded, nothing ran: {folds}</span>')
+    return f'<div style="font-size:12px">{" &nbsp; ".join(said)}</div>'
 
 
 def _looks(view: Snapshot) -> list[tuple[str, str]]:

@@ -25,9 +25,8 @@ from romancy_nb.widgets.outputs import in_brief
 from romancy_nb.widgets.snapshot import Progress, Snapshot, Step
 from romancy_nb.words import duration, fit, utc, width
 
-__all__ = ["FOLDED", "NO_STEPS", "bar", "gauge", "text"]
+__all__ = ["FOLDED", "bar", "gauge", "no_steps", "text"]
 
-NO_STEPS: Final = "This workflow called no activity."
 _FILL: Final = {
     "ok": "█",
     "journal": "░",
@@ -55,8 +54,13 @@ def text(view: Snapshot, width: int = 100, rows: int = 60) -> str:
     if view.steps:
         lines += ["", *_rows(view, max(width, _LOWEST), rows), "", *_legend(view)]
     else:
-        lines.append(NO_STEPS)
+        lines.append(no_steps(view))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def no_steps(view: Snapshot) -> str:
+    """Return what is said in place of rows."""
+    return "No activity was called yet." if view.finished is None else "This workflow called no activity."
 
 
 def bar(row: Step | Heading, axis: Axis, as_of: int, columns: int) -> str:

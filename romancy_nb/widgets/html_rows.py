@@ -22,7 +22,7 @@ from romancy_nb.widgets.outputs import folded
 from romancy_nb.widgets.snapshot import Attempt, Progress, Snapshot, Step
 from romancy_nb.words import duration, utc
 
-__all__ = ["CELL", "COLOURS", "FAINT", "GREY", "Rows", "text_of", "tint"]
+__all__ = ["CELL", "COLOURS", "FAINT", "GREY", "NARROWEST", "Rows", "text_of", "tint"]
 
 _COLUMNS: Final = 24
 _ATTEMPTS: Final = 6
@@ -72,6 +72,8 @@ _MEANING: Final = {
 _OUTCOMES: Final = {"unknown": "may have run", "abandoned": "left running"}
 _RULE: Final = "1px solid rgba(128,128,128,0.25)"
 FAINT: Final = "opacity:0.65"
+NARROWEST: Final = "440px"
+"""A table in a narrower place is scrolled sideways: times and notes would lie over each other."""
 CELL: Final = f"text-align:left;vertical-align:top;padding:3px 10px 3px 0;border:0;border-top:{_RULE}"
 
 

@@ -203,7 +203,12 @@ class Hub {
   }
 
   send(message) {
-    if (!this.over) this.model.send({ ...message, page: this.page });
+    if (this.over) return;
+    try {
+      this.model.send({ ...message, page: this.page });
+    } catch {
+      this.end(); // the notebook was closed, and this page lives on with others: nobody told us
+    }
   }
 
   link(anchor) {
@@ -230,7 +235,7 @@ class Hub {
     return new Promise((resolve, reject) => {
       this.asked.set(number, [resolve, reject]);
       this.send({ kind: "ask", anchor, number, what, given: more });
-      if (this.over) this.failed(number, "The kernel has gone.");
+      if (this.over && this.asked.has(number)) this.failed(number, "The kernel has gone.");
     });
   }
 

@@ -1,7 +1,7 @@
 """A server, a browser and notebooks for the tests in this folder.
 
-They are kept for one module of tests: while Playwright runs, asyncio believes that a loop runs in this thread, which other
-tests would stumble over.
+The two processes run as long as the session. A module connects to the browser and lets go of it again: while Playwright
+runs, asyncio believes that a loop runs in this thread, which other tests would stumble over.
 """
 
 from __future__ import annotations
@@ -11,11 +11,28 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import Lab, Server, browser_context, chromium
-from lab import server as running_server
+from lab import Lab, Server
+from started import Chromium, JupyterLab, chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
+
+
+@pytest.fixture(scope="session")
+def jupyterlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterLab]:
+    """The server of the session."""
+    chromium()
+    made = JupyterLab(tmp_path_factory.mktemp("jupyter") / "room")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def running_chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """The browser of the session: what it has once loaded and compiled, it keeps."""
+    made = Chromium(tmp_path_factory.mktemp("profile"))
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +42,15 @@ def kernel_python() -> str:
 
 
 @pytest.fixture(scope="module")
-def jupyter(kernel_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A JupyterLab server on loopback."""
-    chromium()
-    with running_server(tmp_path_factory.mktemp("jupyter") / "room", kernel_python) as made:
-        yield made
+def jupyter(kernel_python: str, jupyterlab: JupyterLab, request: pytest.FixtureRequest) -> Server:
+    """A folder of the server for the notebooks of this module."""
+    return jupyterlab.folder(request.module.__name__.rpartition(".")[2], kernel_python)
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """Chromium without a window, with a profile of its own."""
-    with browser_context(tmp_path_factory.mktemp("profile")) as context:
+def browser(running_chromium: Chromium) -> Iterator[BrowserContext]:
+    """The browser, for this module."""
+    with running_chromium.connected() as context:
         yield context
 
 

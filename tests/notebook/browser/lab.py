@@ -1,4 +1,7 @@
-"""JupyterLab in a real browser, for tests: a server on loopback, Chromium without a window, and a notebook to click in.
+"""JupyterLab in a real browser, for tests: a notebook to click in.
+
+JupyterLab takes seconds to load. A page of it that a test has let go is therefore taken by the next one, which opens its
+notebook there, as people do; a test that is about loading says ``book.load()``.
 
 What a page asks for and what its console says is kept. Names of other machines do not resolve in this browser, so a
 request that would leave the machine fails, and ``Page.strays`` names it.
@@ -13,53 +16,24 @@ A test opens a notebook, runs it, and looks::
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 import nbformat
-import pytest
+from started import DEADLINE, ROOT, Server, eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Locator, Page
 
-__all__ = ["DEADLINE", "Book", "Lab", "Server", "browser_context", "chromium", "eventually", "server"]
+__all__ = ["DEADLINE", "ROOT", "Book", "Lab", "Server", "eventually"]
 
-_T = TypeVar("_T")
-
-ROOT: Final = Path(__file__).parents[3]
-DEADLINE: Final = 60.0
-"""Seconds after which what a test waits for in a page has not come."""
-
-_KERNEL: Final = "romancy-test"
-_ARGUMENTS: Final = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
+_FREE: Final = "free for the next notebook"
+"""The window name of a page in which JupyterLab has no notebook: the browser keeps it from one module to the next."""
 _LOCAL: Final = {"127.0.0.1", "localhost", ""}
-_SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    # what is scrolled out of sight is in the page all the same, so that tests find it
-    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
-    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
-}
 _HARMLESS: Final = (
     re.compile(r"favicon"),
     re.compile(r"ERR_NAME_NOT_RESOLVED"),  # counted as a stray request, with its address
@@ -69,147 +43,7 @@ _HARMLESS: Final = (
 """Complaints of the page's console that are the frontend's own and say nothing about what it shows."""
 
 
-def chromium() -> str:
-    """Return the path of Chromium, or skip the test where there is none."""
-    pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-    pytest.importorskip("jupyterlab", reason="the browser tests need jupyterlab")
-    names = (os.environ.get("ROMANCY_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if name and (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("there is no Chromium here: install Debian's package chromium, or name one in ROMANCY_CHROMIUM")
-    return found
-
-
-# -- the server ------------------------------------------------------------------------------------------------------
-
-
-class Server:
-    """A JupyterLab server (with Notebook 7, where that is installed) whose files, settings and kernels are in one folder.
-
-    Attributes:
-        url: where it listens, ending in ``/``.
-        token: what its pages want to be given.
-        root: the folder that it shows.
-    """
-
-    def __init__(self, room: Path, python: str = sys.executable, **env: str) -> None:
-        self.root = room / "books"
-        self.root.mkdir(parents=True)
-        self._room = room
-        _write_kernel(room / "data" / "kernels" / _KERNEL, python, env)
-        for name, chosen in _SETTINGS.items():
-            file = room / "settings" / f"{name}.jupyterlab-settings"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(chosen))
-        self._log = (room / "server.log").open("wb")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *self._options()],
-            cwd=self.root,
-            env=self._environment(),
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
-        self.url, self.token = self._address()
-
-    def _options(self) -> list[str]:
-        return [
-            "--no-browser",
-            "--allow-root",
-            "--ServerApp.ip=127.0.0.1",
-            "--ServerApp.port=0",
-            f"--ServerApp.root_dir={self.root}",
-            "--ServerApp.allow_remote_access=False",
-            "--LabApp.expose_app_in_browser=True",
-            "--JupyterNotebookApp.expose_app_in_browser=True",
-            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-            "--LabApp.news_url=None",
-        ]
-
-    def _environment(self) -> dict[str, str]:
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("ROMANCY_", "JPY_", "JUPYTER"))
-        }
-        places = {
-            "JUPYTER_CONFIG_DIR": "config",
-            "JUPYTER_DATA_DIR": "data",
-            "JUPYTER_RUNTIME_DIR": "runtime",
-            "JUPYTERLAB_SETTINGS_DIR": "settings",
-            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-            "IPYTHONDIR": "ipython",
-        }
-        return {**kept, **{name: str(self._room / folder) for name, folder in places.items()}}
-
-    def _address(self) -> tuple[str, str]:
-        def answers() -> tuple[str, str] | None:
-            assert self._process.poll() is None, f"JupyterLab ended: {self.log()[-2000:]}"
-            for file in (self._room / "runtime").glob("jpserver-*.json"):
-                try:
-                    told = json.loads(file.read_text())
-                    with urllib.request.urlopen(f"{told['url']}api?token={told['token']}", timeout=5):
-                        return told["url"], told["token"]
-                except (OSError, ValueError):
-                    pass
-            return None
-
-        return eventually(answers, "JupyterLab to answer")
-
-    def log(self) -> str:
-        """Return what the server has written."""
-        return (self._room / "server.log").read_text("utf-8", "replace")
-
-    def close(self) -> None:
-        """Stop the server and its kernels."""
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
-
-
-def _write_kernel(folder: Path, python: str, env: dict[str, str]) -> None:
-    folder.mkdir(parents=True)
-    spec = {
-        "argv": [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        "display_name": "Python under test",
-        "language": "python",
-        "env": {"PYTHONPATH": str(ROOT), **env},
-    }
-    (folder / "kernel.json").write_text(json.dumps(spec))
-
-
-@contextmanager
-def server(room: Path, python: str = sys.executable, **env: str) -> Iterator[Server]:
-    """Run a server whose kernels are *python*, with *env* in their environment."""
-    made = Server(room, python, **env)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-# -- the browser -----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def browser_context(profile: Path) -> Iterator[BrowserContext]:
-    """Run Chromium with a new profile.
-
-    While it is there, asyncio believes that a loop runs in this thread: keep it no longer than one module of tests.
-    """
-    from playwright.sync_api import sync_playwright
-
-    path = chromium()
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path=path, args=_ARGUMENTS, viewport={"width": 1280, "height": 900}
-        )
-        context.set_default_timeout(DEADLINE * 500)
-        try:
-            yield context
-        finally:
-            context.close()
+# -- the notebooks ---------------------------------------------------------------------------------------------------
 
 
 class Lab:
@@ -232,7 +66,7 @@ class Lab:
         """
         stem = name or f"book{len(list(self.server.root.glob('*.ipynb')))}"
         path = self.server.root / f"{stem}.ipynb"
-        kernel = {"name": _KERNEL, "display_name": "Python under test", "language": "python"}
+        kernel = {"name": self.server.kernel, "display_name": "Python under test", "language": "python"}
         book = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
         book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
         nbformat.write(book, path)
@@ -240,14 +74,22 @@ class Lab:
 
     def show(self, path: Path, *, app: str = "lab", dark: bool = False, width: int = 1280) -> Book:
         """Show a notebook that is in the server's folder already."""
-        page = self.context.new_page()
+        free = self._free_page() if app == "lab" else None
+        page = free or self.context.new_page()
         page.set_viewport_size({"width": width, "height": 900})
+        page.bring_to_front()  # behind another page it would draw once a second
         book = Book(self, page, path, app)
         self._open.append(book)
-        book.load()
-        if dark:
-            book.theme(dark=True)
+        if free:
+            book.open()
+        else:
+            book.load()
+        if dark != (page.get_attribute("body", "data-jp-theme-light") == "false"):
+            book.theme(dark=dark)
         return book
+
+    def _free_page(self) -> Page | None:
+        return next((page for page in self.context.pages if page.evaluate("() => window.name") == _FREE), None)
 
     def close(self) -> None:
         """Close every page that was opened, and end its kernel."""
@@ -268,10 +110,14 @@ class Book:
         self.lab, self.page, self.path, self.app = lab, page, path, app
         self.complaints: list[str] = []
         self.strays: list[str] = []
-        page.on("console", lambda said: said.type == "error" and self._complain(said.text))
-        page.on("pageerror", lambda error: self._complain(str(error)))
-        page.on("request", lambda request: self._asked(request.url))
-        page.on("websocket", lambda socket: self._asked(socket.url))
+        self._heard: list[tuple[Any, Callable[[Any], None]]] = [
+            ("console", lambda said: self._complain(said.text) if said.type == "error" else None),
+            ("pageerror", lambda error: self._complain(str(error))),
+            ("request", lambda request: self._asked(request.url)),
+            ("websocket", lambda socket: self._asked(socket.url)),
+        ]
+        for event, hear in self._heard:
+            page.on(event, hear)
 
     def _complain(self, text: str) -> None:
         if not any(known.search(text) for known in _HARMLESS):
@@ -283,9 +129,24 @@ class Book:
 
     def load(self) -> None:
         """Load the page (again), and wait until the notebook can be run."""
-        server, name = self.lab.server, quote(self.path.name)
+        server, name = self.lab.server, quote(f"{self.path.parent.name}/{self.path.name}")
         where = f"notebooks/{name}?" if self.app == "notebook" else f"lab/tree/{name}?reset&"
         self.page.goto(f"{server.url}{where}token={server.token}")
+        self._ready()
+
+    def open(self) -> None:
+        """Open the notebook in a page that has JupyterLab already."""
+        script = """async ([path, name]) => {
+            window.name = name;
+            const { commands, serviceManager, shell } = window.jupyterapp;
+            await serviceManager.kernelspecs.refreshSpecs();
+            shell.expandLeft();
+            await commands.execute('docmanager:open', { path, factory: 'Notebook' });
+        }"""
+        self.page.evaluate(script, [f"{self.path.parent.name}/{self.path.name}", "taken"])
+        self._ready()
+
+    def _ready(self) -> None:
         self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.context?.isReady")
         self.page.wait_for_function(
             "() => window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.connectionStatus === 'connected'"
@@ -393,17 +254,19 @@ class Book:
         assert self.complaints == [], f"the page's console: {self.complaints}"
 
     def close(self) -> None:
-        """End the kernel and close the page."""
+        """End the kernel and close the notebook; leave the page to the next one."""
+        script = """async name => {
+            const widget = window.jupyterapp.shell.currentWidget;
+            await widget.sessionContext.shutdown();
+            widget.dispose();
+            window.name = name;
+        }"""
         try:
-            self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-        finally:
+            self.page.evaluate(script, _FREE if self.app == "lab" else "")
+        except BaseException:
             self.page.close()
-
-
-def eventually(condition: Callable[[], _T | None], what: str, within: float = DEADLINE) -> _T:
-    """Wait until *condition* returns something, for what no page can wait for, and return that."""
-    until = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < until, f"{what}: not within {within:g} s"
-        time.sleep(0.02)
-    return found
+            raise
+        for event, hear in self._heard:
+            self.page.remove_listener(event, hear)
+        if self.app != "lab":
+            self.page.close()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from lab import Book, Lab, Server
-from playwright.sync_api import BrowserContext
+from lab import Lab
 
 pytest.importorskip("anywidget")
 pytestmark = [pytest.mark.kernel, pytest.mark.browser]
@@ -54,16 +51,9 @@ def still(text, name="one"):
 """
 
 
-@pytest.fixture
-def book(jupyter: Server, browser: BrowserContext) -> Iterator[Book]:
-    lab = Lab(jupyter, browser)
-    made = lab.open(SETUP + "still('static'); still('nobody knows', 'unknown')")
-    made.run_all()
-    yield made
-    lab.close()
-
-
-def test_what_is_static_comes_to_life_and_goes_back_to_rest(book: Book) -> None:
+def test_what_is_static_comes_to_life_and_goes_back_to_rest(lab: Lab) -> None:
+    book = lab.open(SETUP + "still('static'); still('nobody knows', 'unknown')")
+    book.run_all()
     book.wait_for_text('alive ["hello",{"a":1}]', 0)
     assert "nobody knows" in book.text(0)
     assert book.output(0).locator(".rn-live").get_attribute("data-said") == "no, thanks"
@@ -80,3 +70,11 @@ def test_what_is_static_comes_to_life_and_goes_back_to_rest(book: Book) -> None:
     book.wait_for_text("static", 0)
     assert "alive" not in book.text(0)
     book.is_clean()
+    book.run(0)
+    book.wait_for_text('alive ["hello",{"a":1}]', 0)
+    lab.close()
+    again = lab.show(book.path)  # in the same page, where the hub of the kernel that has gone must not ask any more
+    again.wait_for_text("static", 0)
+    again.run(0)
+    again.wait_for_text('alive ["hello",{"a":1}]', 0)
+    again.is_clean()

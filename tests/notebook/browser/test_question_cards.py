@@ -188,4 +188,6 @@ def test_forms_look_right_on_light_and_on_dark(book: Book) -> None:
     fill(form_in(book, index))
     expect(book.output(index)).to_contain_text("done: run this cell again")
     book.screenshot("question_card_answered_dark", book.cell(index))
+    heights = form_in(book, index).locator("dt").evaluate_all("all => all.map(each => each.offsetHeight)")
+    assert len(heights) == 3 and max(heights) < 30, "a label is not broken in its middle"
     book.theme(dark=False)

@@ -26,8 +26,10 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def only_page(browser: BrowserContext) -> Page:
-    return browser.new_page()
+def only_page(browser: BrowserContext) -> Iterator[Page]:
+    made = browser.new_page()
+    yield made
+    made.close()
 
 
 @pytest.fixture
