@@ -12,6 +12,7 @@ is written or displayed in that context. What it holds becomes rows of history. 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from base64 import b64encode
@@ -33,6 +34,7 @@ LIMIT: Final = 256 * 1024
 PATIENCE: Final = 0.2
 """Seconds that the engine waits for an attempt that is just writing."""
 _LONGEST: Final = 32 * 1024
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _OURS: Final = "romancy-widget-"
 _VIEW: Final = "application/vnd.jupyter.widget-view+json"
 
@@ -100,6 +102,7 @@ class Capture:
 
     def write(self, name: str, text: str) -> bool:
         """Take *text* for stream *name*. False: it has to go where it would have gone without us, too."""
+        text = _whole(text)
         with self._lock:
             if self.over:
                 return False
@@ -340,9 +343,14 @@ def _plain(content: Any) -> Any:
     return b64encode(content).decode("ascii") if isinstance(content, bytes) else _jsonable(content)
 
 
+def _whole(text: str) -> str:
+    """Halves of surrogate pairs, as in names of files that are not UTF-8, are text for no file, browser or database."""
+    return text if text.isascii() else _HALF.sub("\ufffd", text)
+
+
 def _jsonable(content: Any) -> Any:
     if isinstance(content, str):
-        return content
+        return _whole(content)
     return json.loads(json.dumps(content, default=str))
 
 

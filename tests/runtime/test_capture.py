@@ -252,3 +252,27 @@ def test_a_thread_that_ipykernel_takes_for_its_own_ancestor_can_print(monkeypatc
     finally:
         streams.detach()
     assert stream.getvalue() == "has parents\nis its own\n"
+
+
+@rn.activity
+def tells_half_a_pair(n: int) -> int:
+    print("file-\udcff.txt")
+    return n
+
+
+@rn.workflow
+def half_told(n: int) -> int:
+    return tells_half_a_pair(n)
+
+
+def test_a_printed_name_that_is_no_text_spoils_neither_the_timeline_nor_the_views(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8", errors="surrogateescape"))
+    handle = half_told.start(1)
+    assert handle.result() == 1
+    assert texts(handle) == ["file-\ufffd.txt\n"]
+    bundle = handle.timeline()._repr_mimebundle_()
+    assert "file-\ufffd.txt" in bundle["text/html"] and "file-\ufffd.txt" in bundle["text/plain"]
+    assert rn.sql("select status from instances").fetchall() == [("completed",)]
+    assert rn.sql("select name, status, output from steps").fetchall() == [("tells_half_a_pair", "completed", "1")]
