@@ -104,7 +104,7 @@ def test_a_fork_at_a_step_executes_that_step_and_says_so_as_json(say: Said) -> N
     assert code == 0 and executed == ["doubled"]
     assert (told["status"], told["result"], told["forked_from"][0]) == ("completed", "12", "coffee")
     code, out, _ = say("diff", "coffee", told["instance_id"], "--json")
-    assert code == 0 and json.loads(out)["schema"] == "romancy.comparison"
+    assert code == 0 and json.loads(out)["schema"] == "romancy.comparison", out
 
 
 @pytest.mark.parametrize(

@@ -203,11 +203,14 @@ def test_jupyterlab_shows_it_whole_in_a_notebook_that_it_does_not_trust(saved: S
     book.is_clean()
 
 
-def test_notebook_7_shows_it_too(saved: Saved, lab: Lab) -> None:
+def test_notebook_7_shows_it_too_and_what_is_run_there_lives(saved: Saved, lab: Lab) -> None:
     pytest.importorskip("notebook")
     book = lab.show(saved.path, app="notebook")
     shows_all(book, saved)
     pictures(book, saved, "notebook7")
+    cell = book.insert(SETUP.replace('"journal.duckdb"', '"another.duckdb"') + "research(['newts'])")
+    book.run(cell)
+    expect(book.output(cell).locator(".rn-live")).to_contain_text("completed")
     book.is_clean()
 
 
