@@ -120,16 +120,17 @@ class DuckDBJournal:
                 self._stored.clear()
             return foreign
 
-    def release(self) -> None:
+    def release(self, *, for_good: bool = False) -> None:
         """Close the file and let go of it. Harmless when not held."""
-        if not self.held:
-            return
-        try:
-            self._close()
-            left, known = self._look(), self._opened is not None and locking.which(self._path) == self._opened
-            self._left_at = left if known else None  # deleted or replaced, perhaps while it was being closed
-        finally:
-            self._lock.give_back()
+        if self.held:
+            try:
+                self._close()
+                left, known = self._look(), self._opened is not None and locking.which(self._path) == self._opened
+                self._left_at = left if known else None  # deleted or replaced, perhaps while it was being closed
+            finally:
+                self._lock.give_back()
+        if for_good:
+            self._instance.end()
 
     def wanted(self) -> bool:
         """True when another process waits for the file and we have had it for a tenth of a second. One ``os.stat``."""

@@ -136,8 +136,12 @@ class Journal(Protocol):
             JournalNewer, NotAJournal, JournalDamaged, JournalUnwritable: what they say.
         """
 
-    def release(self) -> None:
-        """Let go, so that other processes can use it. Harmless when not held."""
+    def release(self, *, for_good: bool = False) -> None:
+        """Let go, so that other processes can use it. Harmless when not held.
+
+        Args:
+            for_good: and with it of all that makes it quick to come back.
+        """
 
     def wanted(self) -> bool:
         """True when another process rang the bell since we acquired. Cheap: called once a turn."""

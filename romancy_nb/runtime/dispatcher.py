@@ -92,7 +92,7 @@ class Pool:
     """Daemon threads that grow on demand."""
 
     def __init__(self, limit: int = MAX_THREADS) -> None:
-        self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
         self._threads = 0
@@ -112,11 +112,19 @@ class Pool:
         with self._lock:
             self._limit += 1
 
+    def close(self) -> None:
+        """No more work comes: each thread ends when what it executes has."""
+        with self._lock:
+            for _ in range(self._threads):
+                self._work.put(None)
+
     def _loop(self) -> None:
         while True:
             with self._lock:
                 self._idle += 1
             work = self._work.get()
+            if work is None:
+                return
             with self._lock:
                 self._idle -= 1
                 self._waiting -= 1
@@ -185,6 +193,13 @@ class Dispatcher:
                 )
         finally:
             attempt.interrupting = False
+
+    def close(self) -> None:
+        """Nothing is dispatched any more: the threads end when what they execute has ended."""
+        self._pool.close()
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.call_soon_threadsafe(_end, loop)
 
     def abandon(self, attempt: Attempt) -> None:
         """Its time is over; a thread cannot be stopped, so it is left alone and its outcome comes late (A3)."""
@@ -272,6 +287,7 @@ class Dispatcher:
             asyncio.set_event_loop(loop)
             loop.call_soon(ready.put, loop)
             loop.run_forever()
+            loop.close()
 
         threading.Thread(target=main, name="romancy activities", daemon=True).start()
         self._loop = ready.get()
@@ -347,6 +363,18 @@ class Dispatcher:
         except BaseException:
             retry_in = None  # a retry_on with strange isinstance checks is no reason to lose the outcome
         return AttemptEnded(attempt, now_us(), False, payload, error, retry_in)
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """End the activities' loop, on its own thread, when nothing runs there any more."""
+    running = asyncio.all_tasks(loop)
+
+    async def last() -> None:
+        if running:
+            await asyncio.wait(running)
+        loop.stop()
+
+    loop.create_task(last())
 
 
 def _cancel(attempt: Attempt) -> None:

@@ -477,9 +477,10 @@ class Engine(Notebooks):
         for key in [key for key, run in self.live.items() if run.unsaved]:
             self.save(self.live[key])
         self._commit()
-        self.journal.release()
+        self.journal.release(for_good=True)
         for host in self._hosts:
             host.close()
+        self._dispatcher.close()
         self.stopped = True
         item.reply.put(None)
 
