@@ -13,6 +13,19 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
+ROOT = Path(__file__).parent
+LONGEST = ("browser", "typing", "notebook")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each file is for one worker, and those that share a browser are for the same one. The longest come first."""
+    for item in items:
+        group = "browser" if item.path.parent.name == "browser" else str(item.path.relative_to(ROOT))
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(
+        key=lambda item: LONGEST.index(item.path.parent.name) if item.path.parent.name in LONGEST else len(LONGEST)
+    )
+
 
 def pytest_collection_finish() -> None:
     """What pytest and its thousands of tests are made of is not looked through at every garbage collection."""
