@@ -9,8 +9,8 @@ from typing import Any, cast
 from romancy_nb.core.context import ambient
 from romancy_nb.definitions.activity import Activity
 from romancy_nb.definitions.ambient import Context, launcher
-from romancy_nb.definitions.options import ActivityOptions
-from romancy_nb.errors import WrongArguments
+from romancy_nb.definitions.options import ActivityOptions, RetryPolicy
+from romancy_nb.errors import EventRefused, InstanceEnded, InstanceNotFound, WrongArguments
 
 __all__ = ["Receipt", "send"]
 
@@ -100,5 +100,11 @@ _made: list[Activity[..., Any]] = []
 def _step() -> Callable[..., Any]:
     """Return the activity that sends in workflow code; made when it is first needed."""
     if not _made:
-        _made.append(Activity(_send, "rn.send", ActivityOptions()))
+        answered = (
+            EventRefused,
+            InstanceEnded,
+            InstanceNotFound,
+            WrongArguments,
+        )  # another attempt gets the same answer
+        _made.append(Activity(_send, "rn.send", ActivityOptions(retry=RetryPolicy(give_up_on=answered))))
     return _made[0]

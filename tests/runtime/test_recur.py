@@ -25,7 +25,7 @@ def fresh(journal: Path) -> None:
     FAIL.clear()
 
 
-@rn.compensation(name="undo_mark")
+@rn.compensation(name="undo_mark", retry=rn.RetryPolicy(max_attempts=2, initial=0.01))
 def undo_mark(what: Any) -> None:
     SEEN.append(f"undo {what}")
     if f"undo {what}" in FAIL:

@@ -122,6 +122,8 @@ def test_killed_or_lied_to_at_any_commit_the_ledger_is_balanced_in_the_end(strai
 def test_stopped_or_cancelled_behind_any_commit_the_ledger_is_balanced_in_the_end(
     straight: World, tmp_path: Path, what: str
 ) -> None:
+    if not worlds.taken(straight.what, what):
+        return
     jobs = [
         (World(tmp_path / str(number), straight.what), f"{what}:{number}:") for number in range(1, straight.commits + 1)
     ]
