@@ -78,7 +78,10 @@ def test_papermill_runs_a_body_again_from_the_journal_and_its_parameters_count(n
     room = notebook.parent
     for name, x in (("one", "3"), ("two", "3"), ("three", "4")):
         execute("papermill", "-p", "x", x, notebook.name, f"{name}.ipynb", cwd=room)
-        assert f"a is {2 * int(x)}" in printed(room / f"{name}.ipynb")
+        shown = printed(room / f"{name}.ipynb")
+        assert f"a is {2 * int(x)}" in " ".join(
+            shown.split()
+        )  # the kernel's clock may have cut what a plain cell prints
     assert (room / "RAN").read_text() == "xx"
 
 
