@@ -13,7 +13,7 @@ from typing import Final, Literal
 from romancy_nb.core import events as ev
 from romancy_nb.core.replay import Numbered
 
-__all__ = ["ACTIVE", "STATUSES", "TERMINAL", "Action", "Owner", "decide", "retry_point", "status_after"]
+__all__ = ["ACTIVE", "STATUSES", "STATUS_AFTER", "TERMINAL", "Action", "Owner", "decide", "retry_point", "status_after"]
 
 ACTIVE: Final = frozenset({"running", "waiting", "compensating"})
 TERMINAL: Final = frozenset({"completed", "failed", "compensated", "compensation_failed", "cancelled", "recurred"})
@@ -84,7 +84,7 @@ def decide(status: str | None, edited: bool, owner: Owner) -> Action:
     return (_EDITED if edited else _UNTOUCHED)[status]
 
 
-_STATUS_AFTER: Final = {
+STATUS_AFTER: Final = {
     ev.RUN_STARTED: "running",
     ev.RUN_RESUMED: "running",
     ev.RUN_PAUSED: "paused",
@@ -98,11 +98,12 @@ _STATUS_AFTER: Final = {
     ev.RUN_COMPENSATION_FAILED: "compensation_failed",
     ev.RUN_RECURRED: "recurred",
 }
+"""What a run is after an event that changes its own status."""
 
 
 def status_after(kind: str) -> str | None:
     """Return the status that an event of *kind* leaves the run in, or None when it does not change it."""
-    return _STATUS_AFTER.get(kind)
+    return STATUS_AFTER.get(kind)
 
 
 _TAIL: Final = frozenset({ev.RUN_FAILED, ev.RUN_PAUSED, ev.RUN_RESUMED})

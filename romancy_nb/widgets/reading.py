@@ -8,33 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Final
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
+from romancy_nb.core.transitions import STATUS_AFTER
 from romancy_nb.journal.protocol import Row
 from romancy_nb.widgets.calls import Calls
 from romancy_nb.widgets.counts import Totals
 from romancy_nb.widgets.places import Order
 from romancy_nb.widgets.steps import Reported, Standing, Step, progress_of, step_of
 
-__all__ = ["STATUS", "Reading"]
-
-STATUS: Final = {
-    ev.RUN_STARTED: "running",
-    ev.RUN_RESUMED: "running",
-    ev.RUN_PAUSED: "paused",
-    ev.RUN_STUCK: "stuck",
-    ev.RUN_COMPLETED: "completed",
-    ev.RUN_FAILED: "failed",
-    ev.RUN_CANCELLED: "cancelled",
-    ev.RUN_COMPENSATING: "compensating",
-    ev.RUN_UNDO_PAUSED: "compensating",
-    ev.RUN_COMPENSATED: "compensated",
-    ev.RUN_COMPENSATION_FAILED: "compensation_failed",
-    ev.RUN_RECURRED: "recurred",
-}
-"""What a run is after an event that changes its own status."""
+__all__ = ["Reading"]
 
 
 class Reading:
@@ -89,7 +73,7 @@ class Reading:
                     raise ValueError("a run's history begins with run_started")
                 self._first = event
             self.seq = row.seq
-            if event.kind in STATUS:
+            if event.kind in STATUS_AFTER:
                 self._last = event
             if event.kind != ev.RUN_RESUMED:
                 # that a kernel opened it is nothing to be seen: a second Run All saves the bytes of the first (N8)

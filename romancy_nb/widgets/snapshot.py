@@ -16,11 +16,12 @@ from typing import Any, Final
 
 from romancy_nb.core import events as ev
 from romancy_nb.core.events import Event
+from romancy_nb.core.transitions import STATUS_AFTER
 from romancy_nb.journal.protocol import Row
 from romancy_nb.widgets import preview
 from romancy_nb.widgets.costs import Cost
 from romancy_nb.widgets.counts import Counts, Totals
-from romancy_nb.widgets.reading import STATUS, Reading
+from romancy_nb.widgets.reading import Reading
 from romancy_nb.widgets.steps import Attempt, Progress, Reported, Step
 from romancy_nb.words import clip
 
@@ -219,7 +220,7 @@ def view_of(
     """
     start, last = reading.first, reading.last
     facts = start.meta or {}
-    status = STATUS[last.kind]
+    status = STATUS_AFTER[last.kind]
     undoing = status == "compensating"
     live = status in {"running", "compensating"} and last.kind != ev.RUN_UNDO_PAUSED and alive
     ended = last.kind in ev.RUN_ENDS
