@@ -15,10 +15,10 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-__all__ = ["cli", "environment", "program"]
+__all__ = ["cli", "environment", "program", "serve", "warm"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,26 +72,36 @@ def _server() -> _Server:
 # -- in the server ---------------------------------------------------------------------------------------------------------
 
 
-def _serve() -> None:
+def warm() -> None:
+    """Import what every program needs, and no more threads than one."""
     import duckdb  # noqa: F401
     import greenlet  # noqa: F401
-    import nbformat  # noqa: F401
 
-    import romancy_nb.cli
     import romancy_nb.journal.on_duckdb
     import romancy_nb.notebook.output
     import romancy_nb.runtime.launch  # noqa: F401
 
+
+def serve(be: Callable[..., object]) -> None:
+    """Fork a child for each line of input, which is ``be(*line)`` and ends itself, and print its exit code."""
     assert threading.active_count() == 1, "a thread would not survive the fork"
     replies = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()
         if child == 0:
-            replies = None  # type: ignore[assignment]
-            _be(*job)
+            be(*job)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), file=replies, flush=True)
+
+
+def _serve() -> None:
+    import nbformat  # noqa: F401
+
+    import romancy_nb.cli  # noqa: F401
+
+    warm()
+    serve(_be)
 
 
 def _be(file: list[str], arguments: list[str], cwd: str, env: dict[str, str], out: str, err: str) -> None:

@@ -6,6 +6,7 @@ killed as any process is; only the half second of imports is saved.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -17,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import served
+
 HERE = Path(__file__).parent
 
 
@@ -24,7 +27,7 @@ class Zygote:
     """The server for one program, a file with a function ``main(arguments)``. Used from one thread at a time."""
 
     def __init__(self, program: Path) -> None:
-        paths = [str(HERE.parent.parent), str(HERE), os.environ.get("PYTHONPATH", "")]
+        paths = [str(HERE.parent.parent), str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, __file__, str(program)],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
@@ -79,26 +82,13 @@ class Zygotes:
 
 
 def serve(program: Path) -> None:
-    import duckdb  # noqa: F401
-    import greenlet  # noqa: F401
-
-    import romancy_nb.journal.on_duckdb
-    import romancy_nb.notebook.output
-    import romancy_nb.runtime.launch  # noqa: F401
-
+    served.warm()
     spec = importlib.util.spec_from_file_location("program", program)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["program"] = module
     spec.loader.exec_module(module)
-    assert threading.active_count() == 1, "a thread would not survive the fork"
-    for line in sys.stdin:
-        arguments, environment, output = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _be_child(module, arguments, environment, output)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+    served.serve(functools.partial(_be_child, module))
 
 
 def _be_child(module: Any, arguments: list[str], environment: dict[str, str], output: str) -> None:
