@@ -16,7 +16,7 @@ from jupyter_client.manager import KernelManager
 from side_by_side import folder, ratio, show
 
 STEPS = int(os.environ.get("STEPS", "400"))
-ROUNDS = 5
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
 
 SETUP = """
 %load_ext romancy_nb

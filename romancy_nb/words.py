@@ -6,7 +6,6 @@ Everything takes microseconds. ``moment`` speaks the local time of this machine 
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Final
@@ -23,7 +22,6 @@ _FIRST: Final = -62_135_510_400 * _S  # 2 January of the year 1 and 30 December 
 _LAST: Final = 253_402_128_000 * _S
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _JOINERS: Final = "\u200d\ufe0f"  # what makes several emoji one
-_PLAIN: Final = re.compile(r"[ -~]*")
 
 
 def duration(us: int) -> str:
@@ -109,7 +107,7 @@ def count(number: int, one: str, many: str = "") -> str:
 
 def clean(text: str) -> str:
     """Return *text* on one line, without characters that hide, reorder or break what stands around them."""
-    if _PLAIN.fullmatch(text):
+    if text.isascii() and text.isprintable():
         return text
     shown = []
     for char in text:
@@ -130,7 +128,7 @@ def clip(text: str, limit: int = 120) -> str:
 
 def width(text: str) -> int:
     """Return how many columns *text* takes in a terminal."""
-    return len(text) if _PLAIN.fullmatch(text) else sum(_columns(char) for char in text)
+    return len(text) if text.isascii() and text.isprintable() else sum(_columns(char) for char in text)
 
 
 def _columns(char: str) -> int:

@@ -12,16 +12,18 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from romancy_nb.clock import monotonic, now_us
 from romancy_nb.errors import RomancyError
 from romancy_nb.notebook import timeline_asks
 from romancy_nb.runtime import launch, looking
 from romancy_nb.widgets.following import Following
+from romancy_nb.widgets.timeline import Timeline, runs_of
 
 if TYPE_CHECKING:
     from romancy_nb.runtime.engine import Engine
+    from romancy_nb.runtime.instance import Instance
     from romancy_nb.widgets.hub import Send
     from romancy_nb.widgets.snapshot import Snapshot
 
@@ -37,6 +39,9 @@ RARELY: Final = 10.0
 """Seconds between two drawings of the static form while a page shows the living one."""
 FORGOTTEN: Final = 200.0
 """Seconds after which a page that says nothing of itself has gone."""
+OFFERED: Final = 20.0
+"""Seconds that what was read for a static form is kept for the page that will show it."""
+_AT_ONCE: Final = frozenset({"open", "leave"})
 SHARE: Final = 20
 """Drawing the static form takes at most one part in so many of the time."""
 
@@ -54,6 +59,9 @@ class Cell(Protocol):
     def draw(self, view: Snapshot) -> None:
         """Show this. Called on the publisher's thread."""
 
+    def settle(self, view: Snapshot) -> None:
+        """Show this for good. Called on the publisher's thread."""
+
 
 @dataclass(eq=False)
 class _Shown:
@@ -67,6 +75,7 @@ class _Shown:
         cells: static forms that follow it, with the time of their next drawing.
         changed: is there something to tell?
         stale: does the history have to be read again?
+        forgotten: was what it recorded removed, so that pages have to be told all of it again?
     """
 
     engine: Engine
@@ -81,16 +90,26 @@ class _Shown:
     changed: bool = True
     undrawn: bool = True
     stale: bool = False
+    forgotten: bool = False
     look: float = field(default_factory=lambda: monotonic() + LOOK)
     over: bool = False
 
 
+class _Offer(NamedTuple):
+    """A run that was read for a static form, until *end* (monotonic seconds)."""
+
+    engine: Engine
+    following: Following
+    end: float
+
+
 class Publisher:
-    """Follows runs. What it knows is its own thread's; others put what they want into its inbox."""
+    """Follows runs. What it knows is its own thread's; others put what they want into its inbox, and find runs that are read."""
 
     def __init__(self) -> None:
         self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._shown: dict[tuple[int, int], _Shown] = {}
+        self._offers: dict[tuple[int, int], _Offer] = {}
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
 
@@ -106,11 +125,11 @@ class Publisher:
 
     def watch(self, anchor: str, instance: str, number: int | None, send: Send) -> bool:
         """A page looks at *anchor*, which shows (more than) this run: *send* is given the whole of it, then what changes."""
-        found = self._found(instance, number)
-        if found is None:
+        looked = self._found(instance, number)
+        if looked is None:
             return False
         self._begin()
-        self.tell("open", (anchor, send, *found))
+        self.tell("open", (anchor, send, *looked))
         return True
 
     def close(self, anchor: str) -> None:
@@ -125,10 +144,23 @@ class Publisher:
         self._begin()
         self.tell("follow", (cell, instance, number, monotonic() + LOOK))
 
-    def leave(self, cell: Cell) -> None:
-        """Draw *cell* no more."""
-        if self._thread is not None:
-            self.tell("leave", cell)
+    def leave(self, cell: Cell, view: Snapshot) -> None:
+        """Draw *cell* for the last time, as *view*, and no more."""
+        self._begin()
+        self.tell("leave", (cell, view))
+
+    def timeline(self, instance: Instance[Any], *, offer: bool = False) -> Timeline:
+        """Return the timeline of the newest run; what is known of it here is not read again.
+
+        With *offer*, what was read is kept a while for the page that will show it.
+        """
+        engine = instance._engine
+        found, following = self._look(engine, instance.id, None, watch=offer)
+        if offer:
+            self._begin()
+            self.tell("offer", (found.run, _Offer(engine, following, monotonic() + OFFERED)))
+        runs = runs_of(instance) if found.number > 1 else []
+        return Timeline(following.snapshot(now_us(), found.alive, runs))
 
     def ask(self, anchor: str, what: str, arguments: dict[str, Any]) -> Any:
         """Answer a page's question about *anchor*."""
@@ -140,13 +172,34 @@ class Publisher:
                 self._thread = threading.Thread(target=self._main, name="romancy publisher", daemon=True)
                 self._thread.start()
 
-    def _found(self, instance: str, number: int | None) -> tuple[Engine, looking.Found] | None:
+    def _found(self, instance: str, number: int | None) -> tuple[Engine, looking.Found, Following] | None:
         engine = launch.current()
         try:
-            return engine, engine.ask(lambda engine: looking.find(engine, instance, number, self.tell))
+            return engine, *self._look(engine, instance, number)
         except RomancyError as problem:
             log.debug("a run of %s is not shown: %s", instance, problem)
             return None
+
+    def _look(
+        self, engine: Engine, instance: str, number: int | None, *, watch: bool = True
+    ) -> tuple[looking.Found, Following]:
+        """Look at a run, and read of it what is not known yet."""
+        known: list[Following] = []
+
+        def seq(run: int) -> int:
+            shown, offer = self._shown.get((id(engine), run)), self._offers.get((id(engine), run))
+            if shown is not None and not shown.forgotten:
+                known.append(shown.following)
+            elif offer is not None:
+                known.append(offer.following)
+            return known[0].seq if known else 0
+
+        told = self.tell if watch else None
+        found = engine.ask(lambda engine: looking.find(engine, instance, number, told, seq))
+        if not known:
+            return found, Following(found.rows, found.runs, found.alive)
+        known[0].take(found.rows)
+        return found, known[0]
 
     # -- on its own ----------------------------------------------------------
 
@@ -157,7 +210,7 @@ class Publisher:
         while True:
             item = self._next(self._wait(waiting))
             left = last + PACE - monotonic()
-            if left > 0 and item is not None and item[0] != "open":
+            if left > 0 and item is not None and item[0] not in _AT_ONCE:
                 with suppress(Empty):
                     pause.get(timeout=left)
             while item is not None:
@@ -173,8 +226,16 @@ class Publisher:
                     log.debug("the timeline of %s is not shown: %s", shown.instance, problem)
                     shown.stale, shown.look = True, monotonic() + LOOK
                 if not shown.pages and not shown.cells:
-                    shown.engine.taps.unwatch(shown.run)
                     del self._shown[key]
+                    self._unwatch(shown.engine, shown.run)
+            for key, offer in list(self._offers.items()):
+                if offer.end <= monotonic():
+                    del self._offers[key]
+                    self._unwatch(offer.engine, key[1])
+
+    def _unwatch(self, engine: Engine, run: int) -> None:
+        if (id(engine), run) not in self._shown and (id(engine), run) not in self._offers:
+            engine.taps.unwatch(run)
 
     def _next(self, timeout: float | None) -> tuple[str, Any] | None:
         try:
@@ -184,7 +245,7 @@ class Publisher:
 
     def _wait(self, waiting: list[tuple[Cell, str, int, float]]) -> float | None:
         """Seconds until something is to be done that nobody tells."""
-        due = [each[3] for each in waiting]
+        due = [*(each[3] for each in waiting), *(offer.end for offer in self._offers.values())]
         for shown in self._shown.values():
             if shown.over:
                 due.append(shown.seen + FORGOTTEN)
@@ -203,13 +264,20 @@ class Publisher:
         elif what == "report":
             for shown in self._of(content):
                 shown.changed = shown.undrawn = True
+        elif what == "offer":
+            run, offer = content
+            self._offers[id(offer.engine), run] = offer
+        elif what == "forgotten":
+            self._offers = {key: offer for key, offer in self._offers.items() if key[1] != content}
+            for shown in self._of(content):
+                shown.stale = shown.forgotten = True
         elif what == "begun":
             for shown in self._shown.values():
                 if shown.instance == content:
                     shown.stale = shown.changed = True
         elif what == "open":
-            anchor, send, engine, found = content
-            self._opened(anchor, send, self._known(engine, found))
+            anchor, send, *looked = content
+            self._opened(anchor, send, self._known(*looked))
         elif what in {"close", "here"}:
             for shown in self._shown.values():
                 if content in shown.pages:
@@ -219,20 +287,22 @@ class Publisher:
         elif what == "follow":
             waiting.append(content)
         elif what == "leave":
-            waiting[:] = [each for each in waiting if each[0] is not content]
+            cell, view = content
+            waiting[:] = [each for each in waiting if each[0] is not cell]
             for shown in self._shown.values():
-                shown.cells.pop(content, None)
+                shown.cells.pop(cell, None)
+            cell.settle(view)
 
     def _of(self, run: int) -> list[_Shown]:
         return [shown for (_, key), shown in self._shown.items() if key == run]
 
-    def _known(self, engine: Engine, found: looking.Found) -> _Shown:
+    def _known(self, engine: Engine, found: looking.Found, following: Following) -> _Shown:
         shown = self._shown.get((id(engine), found.run))
         if shown is None:
-            following = Following(found.rows, found.runs, found.alive)
             shown = _Shown(engine, found.run, found.instance, following, found.here)
             self._shown[id(engine), found.run] = shown
-        elif found.rows[-1].seq > shown.following.seq:
+            _read_again(shown, found)
+        elif found.rows and found.rows[-1].seq > shown.following.seq:
             _read_again(shown, found)
         return shown
 
@@ -240,24 +310,31 @@ class Publisher:
         self._publish(shown)  # what this page is told at once, the others are told as a change
         _refresh(shown)
         shown.pages[anchor], shown.seen, shown.over = send, monotonic(), False
+        self._tell_whole(shown, {anchor: send})
+
+    def _tell_whole(self, shown: _Shown, pages: dict[str, Send]) -> None:
         view = shown.following.whole(now_us())
-        send({"kind": "whole", "anchor": anchor, "what": "timeline", "n": shown.n, "view": view})
         shown.over = not view["live"]
+        for anchor, send in list(pages.items()):
+            send({"kind": "whole", "anchor": anchor, "what": "timeline", "n": shown.n, "view": view})
 
     def _begin_cells(self, waiting: list[tuple[Cell, str, int, float]]) -> None:
         now = monotonic()
         due = [each for each in waiting if each[3] <= now]
         waiting[:] = [each for each in waiting if each[3] > now]
         for cell, instance, number, _ in due:
-            found = self._found(instance, number)
-            if found is not None:
-                self._known(*found).cells[cell] = now
+            looked = self._found(instance, number)
+            if looked is not None:
+                self._known(*looked).cells[cell] = now
 
     def _publish(self, shown: _Shown) -> None:
         now = monotonic()
         if shown.stale or (not shown.here and not shown.over and shown.look <= now):
             self._read(shown)
-        if shown.changed and shown.pages:
+        if shown.forgotten:
+            shown.forgotten = False
+            self._tell_whole(shown, shown.pages)
+        elif shown.changed and shown.pages:
             _refresh(shown)
             delta = shown.following.delta(now_us())
             if delta is not None:
@@ -296,6 +373,8 @@ class Publisher:
         found = shown.engine.ask(
             lambda engine: looking.again(engine, shown.instance, shown.run, None if stale else known, self.tell)
         )
+        if shown.forgotten:
+            shown.following = Following(found.rows, found.runs, found.alive)
         shown.stale = False
         shown.here = found.here
         if shown.following.now_runs(found.runs) or found.alive != shown.following.alive:

@@ -52,7 +52,7 @@ class Card:
     def ended(self, instance: Instance[Any], error: BaseException | None) -> None:
         attending.leave(self.cell())
         try:
-            timeline = instance.timeline()
+            timeline = shown.timeline_of(instance)
             self._settle(timeline)
             if self._shown is not None:
                 self._shown.end(timeline)
@@ -64,7 +64,7 @@ class Card:
         attending.leave(self.cell())
         if self._shown is not None:
             with suppress(Exception):
-                self._shown.update(instance.timeline())
+                self._shown.update(shown.timeline_of(instance))
         if resting != self._resting:  # else something had come just then, and it waits for the same as before
             show_questions(self.cell(), resting)
         self._resting = resting
@@ -75,7 +75,7 @@ class Card:
 
         def work() -> None:
             try:
-                timeline = instance.timeline()
+                timeline = shown.timeline_of(instance)
                 if self._shown is not None:
                     self._shown.end(timeline)
                 if self._resting is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from romancy_nb.widgets.snapshot import Snapshot
     from romancy_nb.widgets.timeline import Timeline
 
-__all__ = ["ShownRun", "show", "show_by_itself"]
+__all__ = ["ShownRun", "show", "show_by_itself", "timeline_of"]
 
 
 class ShownRun:
@@ -42,15 +42,15 @@ class ShownRun:
         self._over = False
         self._last = bundle
         self._pictures = pictures
-        looked_at = outlet.within(pages.look)
+        self._looked_at = outlet.within(pages.look)
         # where nothing without a view arrives (VS Code, Colab), it has one until its last update
         view: tuple[dict[str, Any], Any] = ({}, None)
-        if looked_at:
+        if self._looked_at:
             view = outlet.within(lambda: pages.view_of(anchor_of(instance.id, number)))
         self._view, self._widget = view
         bundle = {**self._view, **bundle}
         self._display = outlet.place(bundle, {})
-        if looked_at:
+        if self._looked_at:
             from romancy_nb.notebook import live_timeline
 
             live_timeline.provider.follow(self, instance.id, number)
@@ -62,14 +62,24 @@ class ShownRun:
                 self._replace(fallback.mimebundle(view, live=view.status == "running", pictures=self._pictures))
 
     def end(self, timeline: Timeline) -> None:
-        """Leave what history says; nothing changes it any more."""
+        """Leave what history says; nothing changes it any more.
+
+        Where a page may look it shows that already, and the cell does not wait until the static form is drawn.
+        """
         with self._order:
-            self._over, self._view = True, {}
-            self._replace(fallback.mimebundle(timeline.view, pictures=self._pictures))
-        if pages.open_now():
+            self._over = True
+        if self._looked_at and pages.open_now():
             from romancy_nb.notebook import live_timeline
 
-            live_timeline.provider.leave(self)
+            live_timeline.provider.leave(self, timeline.view)
+        else:
+            self.settle(timeline.view)
+
+    def settle(self, view: Snapshot) -> None:
+        """Draw it for the last time."""
+        with self._order:
+            self._view = {}
+            self._replace(fallback.mimebundle(view, pictures=self._pictures))
         if self._widget is not None:
             self._widget.close()
 
@@ -90,9 +100,19 @@ def show_by_itself(instance: Instance[Any]) -> bool:
     """Show the timeline of an instance that a cell displays, and follow it; False where nobody looks."""
     if identity.cell_id() is None or getattr(identity.shell(), "kernel", None) is None:
         return False
-    timeline = instance.timeline()
+    timeline = timeline_of(instance, for_page=pages.look())
     ShownRun(instance, timeline.view.number, CellOutlet(), fallback.mimebundle(timeline.view), pictures=True)
     return True
+
+
+def timeline_of(instance: Instance[Any], *, for_page: bool = False) -> Timeline:
+    """Return the timeline of *instance* as it is now; what is followed is not read again, nor what is read *for_page* by a page."""
+    if not pages.open_now():
+        found: Timeline = instance.timeline()
+        return found
+    from romancy_nb.notebook import live_timeline
+
+    return live_timeline.provider.timeline(instance, offer=for_page)
 
 
 def show(instance: Instance[Any], outlet: CellOutlet) -> ShownRun:

@@ -283,7 +283,10 @@ def _forget(engine: Engine, instance_id: str) -> int:
         engine.put_down(live)
         engine.forget(live)
     engine.code_kept.clear()  # what is executed anew keeps its code anew
-    return engine.journal.forget([each.run for each in engine.journal.runs(instance_id)], now_us())
+    runs = [each.run for each in engine.journal.runs(instance_id)]
+    shrunk = engine.journal.forget(runs, now_us())
+    engine.taps.forgotten(runs)
+    return shrunk
 
 
 def resume(engine: Engine, instance_id: str, *, strict: bool = False) -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,8 +50,16 @@ class Found:
     here: bool
 
 
-def find(engine: Engine, instance: str, number: int | None, told: Told | None = None) -> Found:
+def find(
+    engine: Engine,
+    instance: str,
+    number: int | None,
+    told: Told | None = None,
+    known: Callable[[int], int] = lambda run: 0,
+) -> Found:
     """Return a run of *instance*, the newest where *number* is None; from here on *told* is told of what becomes of it.
+
+    Its rows come only where there are more than are *known* of the run with this key.
 
     Raises:
         InstanceNotFound: there is no such run.
@@ -60,7 +69,8 @@ def find(engine: Engine, instance: str, number: int | None, told: Told | None = 
     found = head if number is None else next((each for each in heads if each.number == number), head)
     if told is not None:
         engine.taps.watch(found.run, instance, told)
-    return _found(engine, found, heads, engine.journal.load(found.run, parts=False))
+    rows = engine.journal.load(found.run, parts=False) if found.last_seq > known(found.run) else []
+    return _found(engine, found, heads, rows)
 
 
 def again(engine: Engine, instance: str, run: int, known: int | None, told: Told | None = None) -> Found:

@@ -20,7 +20,8 @@ PACE_US: Final = 200_000
 """µs between two words to whoever follows that an activity has got further."""
 
 Told = Callable[[str, Any], object]
-"""Is told ``("rows", [Row, …])``, ``("begun", instance)`` (it has a new run) or ``("report", key of the run)``; returns at once."""
+"""Is told ``("rows", [Row, …])``, ``("begun", instance)`` (it has a new run), ``("report", key of the run)`` or ``("forgotten", key
+of the run)``; returns at once."""
 
 
 class Taps:
@@ -54,6 +55,12 @@ class Taps:
                         told("begun", instance)
         for key, those in found.items():
             watched[key][1]("rows", those)
+
+    def forgotten(self, runs: Collection[int]) -> None:
+        """What these runs recorded was removed: what is known of them is to be read again."""
+        for run in runs:
+            if run in self._runs:
+                self._runs[run][1]("forgotten", run)
 
     def _stirred(self, run: int) -> None:
         found = self._runs.get(run)

@@ -7,7 +7,7 @@ at one of them when one row comes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -46,6 +46,7 @@ _OUTCOMES: Final = frozenset(
         ev.OUTCOME_RECORDED,
     }
 )
+_NOTHING: Final[Mapping[str, Any]] = {}
 _TAKEN: Final = frozenset({ev.RUN_STARTED, ev.RUN_RESUMED, ev.RUN_COMPENSATING})
 _CANCELS: Final = frozenset({ev.CALL_CANCELLED, ev.TIMER_CANCELLED, ev.CHILD_CANCELLED, ev.WAIT_CANCELLED})
 
@@ -97,9 +98,9 @@ class Call:
     deadline: int | None = None
 
     @property
-    def meta(self) -> dict[str, Any]:
+    def meta(self) -> Mapping[str, Any]:
         """The small facts of the intent."""
-        return dict(self.intent.meta or {})
+        return self.intent.meta or _NOTHING
 
     @property
     def kind(self) -> str:

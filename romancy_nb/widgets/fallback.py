@@ -7,6 +7,7 @@ from typing import Any, Final
 from romancy_nb.widgets.fallback_html import html
 from romancy_nb.widgets.fallback_text import text
 from romancy_nb.widgets.history import history_json
+from romancy_nb.widgets.layout import Layout
 from romancy_nb.widgets.snapshot import Snapshot
 
 __all__ = ["HISTORY_MIME", "history_json", "html", "mimebundle", "text"]
@@ -24,4 +25,9 @@ def mimebundle(view: Snapshot, *, live: bool = False, pictures: bool = True) -> 
         pictures: embed small pictures that steps displayed; a call leaves them out, since they stand above.
     """
     shown = view if live else view.saved()
-    return {"text/plain": text(shown), "text/html": html(shown, pictures=pictures), HISTORY_MIME: history_json(shown)}
+    layout = Layout(shown)
+    return {
+        "text/plain": text(shown, layout=layout),
+        "text/html": html(shown, pictures=pictures, layout=layout),
+        HISTORY_MIME: history_json(shown),
+    }

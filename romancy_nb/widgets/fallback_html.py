@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from romancy_nb.widgets.axis import Axis, axis_of
+from romancy_nb.widgets.axis import Axis
 from romancy_nb.widgets.fallback_text import FOLDED, no_steps
 from romancy_nb.widgets.html_rows import COLOURS, FAINT, GREY, NARROWEST, Rows, text_of, tint
 from romancy_nb.widgets.layout import Layout
@@ -32,16 +32,16 @@ __all__ = ["anchor", "html"]
 _LIMIT: Final = 300_000
 
 
-def html(view: Snapshot, rows: int = 120, *, pictures: bool = True) -> str:
+def html(view: Snapshot, rows: int = 120, *, pictures: bool = True, layout: Layout | None = None) -> str:
     """Return the timeline of *view* as one ``<div>`` without scripts, style sheets or references, at most 300 kB.
 
     A run of more than *rows* steps is shown like in ``text``: its ends, what went wrong, and how many rows
-    are left out.
+    are left out. Whoever has the *layout* of *view* gives it.
     """
-    layout, axis = Layout(view), axis_of(view)
+    layout = layout or Layout(view)
     while True:
-        drawn = Rows(view, layout, axis, pictures).html(rows)
-        made = _document(view, axis, drawn)
+        drawn = Rows(view, layout, layout.axis, pictures).html(rows)
+        made = _document(view, layout.axis, drawn)
         if len(made.encode()) <= _LIMIT or (rows <= 6 and not pictures):
             return made
         if pictures:

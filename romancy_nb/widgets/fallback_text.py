@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Final
 
-from romancy_nb.widgets.axis import Axis, Segment, axis_of, segments, segments_of_branch
+from romancy_nb.widgets.axis import Axis, Segment, segments, segments_of_branch
 from romancy_nb.widgets.layout import Gap, Heading, Lane, Layout
 from romancy_nb.widgets.marks import (
     MARKS,
@@ -44,15 +44,17 @@ _LOWEST: Final = 60
 _TIME: Final = 12
 
 
-def text(view: Snapshot, width: int = 100, rows: int = 60) -> str:
+def text(view: Snapshot, width: int = 100, rows: int = 60, *, layout: Layout | None = None) -> str:
     """Return the timeline of *view* as text, at most *width* columns wide (60 at the least).
 
     A run of more than *rows* steps shows its first and last rows, and between them some that failed, may have run
-    or are still open; a line in place of the others says how many they are and how they ended.
+    or are still open; a line in place of the others says how many they are and how they ended. Whoever has the *layout* of
+    *view* gives it.
     """
     lines = _head(view, max(width, _LOWEST))
     if view.steps:
-        lines += ["", *_rows(view, max(width, _LOWEST), rows), "", *_legend(view)]
+        layout = layout or Layout(view)
+        lines += ["", *_rows(view, layout, max(width, _LOWEST), rows), "", *_legend(view, layout.axis)]
     else:
         lines.append(no_steps(view))
     return "\n".join(line.rstrip() for line in lines)
@@ -114,8 +116,7 @@ def _head(view: Snapshot, columns: int) -> list[str]:
     return [fit(line, columns) for line in lines]
 
 
-def _rows(view: Snapshot, columns: int, limit: int) -> list[str]:
-    axis, layout = axis_of(view), Layout(view)
+def _rows(view: Snapshot, layout: Layout, columns: int, limit: int) -> list[str]:
     shown = layout.lines(limit)
     drawn = [row for row in shown if isinstance(row, Step | Heading)]
     remark = min(28, columns * 3 // 10, max([width(_note(row, layout)) for row in drawn] + [0]))
@@ -128,7 +129,7 @@ def _rows(view: Snapshot, columns: int, limit: int) -> list[str]:
         elif isinstance(row, Lane):
             lines.append(f"── {row.words} " + "─" * (columns - len(row.words) - 4))
         else:
-            lines.append(_line(row, layout, bar(row, axis, view.as_of, room - label), label, view.as_of))
+            lines.append(_line(row, layout, bar(row, layout.axis, view.as_of, room - label), label, view.as_of))
             lines += _below(row)
     return [fit(line, columns) for line in lines]
 
@@ -168,7 +169,7 @@ def _note(row: Step | Heading, layout: Layout) -> str:
     return note_of_branch(row.branch) if isinstance(row, Heading) else layout.note(row)
 
 
-def _legend(view: Snapshot) -> list[str]:
+def _legend(view: Snapshot, axis: Axis) -> list[str]:
     said = "  ".join(f"{mark} {meaning}" for mark, meaning in legend(view))
-    folds = ", ".join(duration(us) for _, _, us in axis_of(view).marks())
+    folds = ", ".join(duration(us) for _, _, us in axis.marks())
     return [said, f"{FOLDED} folded, nothing ran: {folds}"] if folds else [said]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from romancy_nb.widgets import costs
+from romancy_nb.widgets.axis import axis_of
 from romancy_nb.widgets.marks import MARKS, MEANING, called, look_of, note
 from romancy_nb.widgets.snapshot import Snapshot
 from romancy_nb.widgets.steps import Step
@@ -58,9 +59,14 @@ Line = Step | Heading | Gap | Lane
 
 
 class Layout:
-    """The rows of *view*."""
+    """The rows of *view* and their axis: made once for all its static forms.
+
+    Attributes:
+        axis: the axis on which they are drawn.
+    """
 
     def __init__(self, view: Snapshot) -> None:
+        self.axis = axis_of(view)
         self._names = {step.call: step.name for step in view.steps}
         by_place = {step.call: step for step in view.steps}
         self._undone = {

@@ -23,6 +23,8 @@ _REDACTED: Final = re.compile(r'\{\s*"\$redacted"\s*:.*?(?:\}|$)')
 _TYPE_KEYS: Final = ("type", "class", "cls", "name")
 _TEXT_KEYS: Final = ("message", "text", "str")
 _DEEPEST: Final = 6
+_BOUND: Final = {"args", "kwargs"}
+_NUMBERS: Final = (bool, int, float)
 
 
 def value(payload: Payload | None, limit: int = LIMIT) -> str:
@@ -34,6 +36,8 @@ def value(payload: Payload | None, limit: int = LIMIT) -> str:
     document = _parse(payload.text)
     if document is _UNREAD:
         return _raw(payload.text, limit)
+    if (plain := _plain(document)) is not None:
+        return clip(plain, limit)
     return _joined(_pieces(document, payload.parts), limit)
 
 
@@ -47,7 +51,7 @@ def inputs(payload: Payload | None, limit: int = LIMIT) -> str:
     if document is _UNREAD:
         return _raw(payload.text, limit)
     if isinstance(document, dict) and not _tag(document):
-        if set(document) == {"args", "kwargs"} and _is_bound(document):
+        if document.keys() == _BOUND and _is_bound(document):
             return _joined(_arguments(document["args"], document["kwargs"], payload.parts), limit)
         return _joined(_arguments([], document, payload.parts), limit)
     return _joined(_pieces(document, payload.parts), limit)
@@ -120,8 +124,11 @@ def _tag(document: dict[str, Any]) -> str:
 def _arguments(args: list[Any], kwargs: dict[str, Any], parts: tuple[Part, ...]) -> Iterator[str]:
     between = ""
     for item in args:
-        yield between
-        yield from _pieces(item, parts, 1)
+        if (plain := _plain(item)) is not None:
+            yield between + plain
+        else:
+            yield between
+            yield from _pieces(item, parts, 1)
         between = ", "
     for key, item in members(kwargs):
         yield f"{between}{key}="
@@ -129,14 +136,19 @@ def _arguments(args: list[Any], kwargs: dict[str, Any], parts: tuple[Part, ...])
         between = ", "
 
 
+def _plain(document: Any) -> str | None:
+    """Return what has no parts as Python would write it; None for what has some."""
+    if isinstance(document, str):
+        return json.dumps(document[:1000], ensure_ascii=False)
+    return repr(document) if document is None or isinstance(document, _NUMBERS) else None
+
+
 def _pieces(document: Any, parts: tuple[Part, ...], depth: int = 0) -> Iterator[str]:
     """Yield *document* as Python would write it, piece by piece."""
     if depth > _DEEPEST:
         yield "…"
-    elif isinstance(document, str):
-        yield json.dumps(document[:1000], ensure_ascii=False)
-    elif document is None or isinstance(document, bool | int | float):
-        yield repr(document)
+    elif (plain := _plain(document)) is not None:
+        yield plain
     elif isinstance(document, list):
         yield "["
         yield from _listed(document, parts, depth + 1)

@@ -9,7 +9,7 @@ from romancy_nb.clock import now_us
 from romancy_nb.widgets import fallback
 from romancy_nb.widgets.snapshot import RunLine, Snapshot, snapshot
 
-__all__ = ["Timeline"]
+__all__ = ["Timeline", "runs_of"]
 
 
 class Timeline:
@@ -28,7 +28,7 @@ class Timeline:
         alive = instance.status != "interrupted"
         rows = instance.rows()
         first = bool(rows) and (rows[0].event.meta or {}).get("number", 1) == 1
-        runs = [] if first else _runs(instance)
+        runs = [] if first else runs_of(instance)
         return cls(snapshot(rows, now=now_us(), alive=alive, runs=runs))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
@@ -44,7 +44,8 @@ class Timeline:
     __repr__ = __str__
 
 
-def _runs(instance: Any) -> list[RunLine]:
+def runs_of(instance: Any) -> list[RunLine]:
+    """Return the runs of *instance* as its journal has them, for the tabs."""
     return [
         RunLine(
             number=int(run["run"]),

@@ -18,6 +18,7 @@ from romancy_nb.notebook.comparing import Living, compare
 from romancy_nb.notebook.live_timeline import Publisher, instance_of
 from romancy_nb.runtime import launch
 from romancy_nb.widgets.deltas import apply
+from romancy_nb.widgets.wire import view_json
 
 gate = threading.Event()
 
@@ -107,6 +108,8 @@ def test_a_cell_is_drawn_while_the_run_goes_on_and_once_more_at_its_end(publishe
         def draw(self, view: Any) -> None:
             self.views.put(view)
 
+        settle = draw
+
     handle, cell = followed.start(2), Cell()
     publisher.follow(cell, handle.id, 1)
     assert cell.views.get(timeout=20).live
@@ -133,6 +136,42 @@ def test_a_run_of_another_process_is_followed_by_looking(journal: Any, publisher
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_cell_and_a_page_are_shown_one_reading_and_it_is_what_the_journal_says(publisher: Publisher) -> None:
+    handle, page = followed.start(30), Page()
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    page.until(lambda view: len(view["rows"]) == 31)
+    gate.set()
+    assert handle.result(20) == 30
+    view, afresh = publisher.timeline(handle).view, handle.timeline().view
+    assert view == afresh and view.status == "completed"
+    assert page.until(lambda view: view["status"] == "completed")["rows"] == view_json(afresh)["rows"]
+
+
+def test_what_was_read_for_a_cell_is_not_read_again_for_its_page(publisher: Publisher, monkeypatch: Any) -> None:
+    handle, page = brief.start(20), Page()
+    handle.result(20)
+    shown = publisher.timeline(handle, offer=True).view
+    while not publisher._offers:
+        gate.wait(0.01)
+    journal, asked = launch.current().journal, []
+    load = journal.load
+    monkeypatch.setattr(journal, "load", lambda run, **options: asked.append(run) or load(run, **options))
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    assert page.until(bool)["rows"] == view_json(shown)["rows"]
+    assert not asked
+
+
+def test_a_page_is_told_when_what_it_shows_was_forgotten(publisher: Publisher) -> None:
+    handle, page = brief.start(3), Page()
+    handle.result(20)
+    publisher.timeline(handle, offer=True)
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    assert page.until(bool)["input"] == "steps=3"
+    rn.forget(handle.id)
+    assert page.until(lambda view: view["input"] != "steps=3")["input"] == "forgotten"
+    assert "forgotten" in publisher.timeline(handle).view.input
 
 
 def test_a_comparison_is_told_anew_while_one_of_the_two_goes_on(publisher: Publisher) -> None:
