@@ -169,6 +169,8 @@ class Book:
             }""",
             arg=dark,
         )
+        # JupyterLab stumbles over its own splash where the theme is changed again before it has faded away
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
     # -- running ----------------------------------------------------------------------------------------------------
 
