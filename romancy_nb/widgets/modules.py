@@ -35,7 +35,7 @@ TIMELINE: Final = (
     "timeline.js",
 )
 """What draws a timeline, without what connects it to a kernel: that comes after these, last."""
-TIMELINE_STYLES: Final = ("form.css", "timeline.css")
+TIMELINE_STYLES: Final = ("tokens.css", "form.css", "timeline.css")
 HUB: Final = (*TIMELINE, "hub.js")
 """What every page is given: timelines, and what connects displays to a kernel."""
 MORE: Final = frozenset({"instances", "compare"})
@@ -61,7 +61,7 @@ def more(what: str) -> dict[str, str]:
     """Return the module that draws the displays of a kind of ``MORE``, whose default export is ``kinds``, and its styles."""
     return {
         "text": module("dom.js", f"{what}.js") + "\nexport default kinds;\n",
-        "styles": styles(f"{what}.css"),
+        "styles": styles("tokens.css", f"{what}.css"),
     }
 
 

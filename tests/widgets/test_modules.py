@@ -29,3 +29,22 @@ def test_the_modules_ask_nobody_for_anything() -> None:
 
 def test_what_every_page_is_given_is_less_than_150_kb() -> None:
     assert len((modules.module(*modules.HUB) + modules.styles(*modules.TIMELINE_STYLES)).encode()) < 150_000
+
+
+@pytest.mark.parametrize(
+    ("sheet", "root"),
+    [
+        ("timeline.css", ".rn-timeline"),
+        ("instances.css", ".rn-instances"),
+        ("compare.css", ".rn-compare"),
+        ("form.css", ".romancy-form"),
+    ],
+)
+def test_a_style_sheet_changes_nothing_outside_of_its_own_displays(sheet: str, root: str) -> None:
+    """One page shows several kinds of them, and names of classes are short."""
+    text = re.sub(r"/\*.*?\*/", "", modules.styles(sheet), flags=re.DOTALL)
+    heads = [head.strip() for head in re.findall(r"([^{}]+)\{", text) if "@" not in head]
+    selectors = [part.strip() for head in heads for part in re.split(r",(?![^()]*\))", head)]
+    own = [each for each in selectors if root in each or each in {"from", "to"} or re.fullmatch(r"[\d.]+%", each)]
+    assert len(own) > 20
+    assert set(selectors) - set(own) <= {".rn-live:has(> .rn-c-head)"}
