@@ -10,7 +10,7 @@ from typing import Final
 from romancy_nb.widgets.snapshot import Snapshot
 from romancy_nb.widgets.steps import Step
 
-__all__ = ["of_run", "of_step", "settled"]
+__all__ = ["of_run", "of_step", "state"]
 
 _OF_RUN: Final[dict[str, tuple[str, ...]]] = {
     "running": ("cancel", "send"),
@@ -30,7 +30,9 @@ _GOING_ON: Final = frozenset({"running", "waiting", "compensating", "cancelled",
 def of_run(view: Snapshot) -> list[str]:
     """Return what can be done with the run."""
     offered = _OF_RUN.get(view.status, ())
-    if view.status == "interrupted" and view.words == "undo interrupted":
+    if state(view) == "history":
+        offered = ()
+    elif view.status == "interrupted" and view.words == "undo interrupted":
         offered = ("resume",)
     elif view.words == "between cells":  # a durable notebook goes on with its next cell
         offered = ("send",)
@@ -38,22 +40,26 @@ def of_run(view: Snapshot) -> list[str]:
     return [name for name in offered if name != "compensate" or undoable]
 
 
-def settled(view: Snapshot) -> bool:
-    """Does nothing go on in the run, so that a step of it may be tried again?"""
-    return view.status not in _GOING_ON
+def state(view: Snapshot) -> str:
+    """Return what decides over its rows: ``history`` (there is a newer run), ``rests`` (nothing goes on in it) or ``goes on``."""
+    if any(run.number > view.number for run in view.runs):
+        return "history"
+    return "goes on" if view.status in _GOING_ON else "rests"
 
 
-def of_step(step: Step, is_settled: bool) -> list[str]:
-    """Return what can be done with a row."""
+def of_step(step: Step, state: str) -> list[str]:
+    """Return what can be done with a row of a run in this *state*."""
     offered: list[str] = []
+    if state == "history":
+        return ["code"]
     if step.kind == "compensation":
         if step.status == "failed" and not step.decided:
             offered += _GAVE_UP
-    elif step.status == "failed" and step.kind in {"activity", "child"} and is_settled:
+    elif step.status == "failed" and step.kind in {"activity", "child"} and state == "rests":
         offered.append("retry")
     elif step.status == "waiting" and step.kind in {"question", "wait"}:
         offered.append("answer" if step.kind == "question" else "send")
-    elif step.status == "in_doubt" and step.kind == "activity" and is_settled:
+    elif step.status == "in_doubt" and step.kind == "activity" and state == "rests":
         offered.append("resolve")
     if step.status == "completed" and step.lane == "forward":
         offered.append("fork")

@@ -20,7 +20,7 @@ __all__ = ["Deltas", "apply"]
 Json = dict[str, Any]
 _PRESENT: Final = frozenset({"as_of", "summary"})
 """What follows the clock, too: it is told along with a change and is none by itself."""
-_SETTLED_MATTERS: Final = frozenset({"failed", "in_doubt"})
+_STATE_MATTERS: Final = frozenset({"failed", "in_doubt"})
 
 
 class Deltas:
@@ -39,7 +39,7 @@ class Deltas:
         self._head: Json = {}
         self._rows: dict[str, Json] = {}
         self._order: list[str] = []
-        self._settled = False
+        self._state = ""
 
     def whole(
         self,
@@ -69,13 +69,14 @@ class Deltas:
         It has ``set`` (fields of the view), ``rows`` (new and changed ones by id), and ``order`` (all ids), ``append`` (ids that
         come after all others) and ``gone``, where the rows are not the same ones as before.
         """
-        before, was_settled = self._head, self._settled
+        before, was = self._head, self._state
         self._look(now, alive, runs, progress)
         fields = {name: value for name, value in self._head.items() if before.get(name) != value}
         ids = self.reading.order.ids()
         changed = self.reading.changed()
-        if self._settled != was_settled:
-            changed |= {row for row, json in self._rows.items() if json["status"] in _SETTLED_MATTERS}
+        if self._state != was:
+            all_of_it = "history" in {self._state, was}
+            changed |= {row for row, json in self._rows.items() if all_of_it or json["status"] in _STATE_MATTERS}
         gone: list[str] = []
         order: list[str] | None = None
         append: list[str] | None = None
@@ -100,7 +101,7 @@ class Deltas:
     def _look(self, now: int, alive: bool, runs: Sequence[RunLine], progress: Mapping[str, Reported] | None) -> None:
         self.run = view_of(self.reading, now=now, alive=alive, runs=runs, progress=progress, steps=False)
         self._head = head_json(self.run)
-        self._settled = actions.settled(self.run)
+        self._state = actions.state(self.run)
 
     def _made(self, rows: Iterable[str]) -> Iterable[tuple[str, Json]]:
         reading = self.reading
@@ -109,7 +110,7 @@ class Deltas:
             if order.is_heading(row):
                 yield row, branch_json(branch_of(row, order, steps), order)
             else:
-                yield row, row_json(steps[row], order, reading.undone_by.get(row, ""), self._settled)
+                yield row, row_json(steps[row], order, reading.undone_by.get(row, ""), self._state)
 
 
 def apply(delta: Json | None, view: Json) -> Json:

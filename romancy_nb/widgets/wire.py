@@ -25,13 +25,13 @@ _ATTEMPTS: Final = 20
 def view_json(view: Snapshot) -> Json:
     """Return *view* with all its rows."""
     order, steps = ordered(view.steps), {step.call: step for step in view.steps}
-    undone, settled = undone_by(view.steps), actions.settled(view)
+    undone, state = undone_by(view.steps), actions.state(view)
     rows = []
     for row in order.ids():
         if order.is_heading(row):
             rows.append(branch_json(branch_of(row, order, steps), order))
         else:
-            rows.append(row_json(steps[row], order, undone.get(row, ""), settled))
+            rows.append(row_json(steps[row], order, undone.get(row, ""), state))
     return {**head_json(view), "rows": rows}
 
 
@@ -62,14 +62,14 @@ def head_json(view: Snapshot) -> Json:
     }
 
 
-def row_json(step: Step, order: Order, undone: str, settled: bool) -> Json:
+def row_json(step: Step, order: Order, undone: str, state: str) -> Json:
     """Return the row of one step.
 
     Args:
         step: it.
         order: where it stands.
         undone: place of what undoes it, or empty.
-        settled: does nothing go on in the run?
+        state: of the run (``actions.state``).
     """
     progress = step.progress
     return {
@@ -93,7 +93,7 @@ def row_json(step: Step, order: Order, undone: str, settled: bool) -> Json:
         "undoes": step.undoes,
         "undone_by": undone,
         "child": step.child,
-        "actions": actions.of_step(step, settled),
+        "actions": actions.of_step(step, state),
     }
 
 

@@ -13,7 +13,7 @@ from romancy_nb.core import events as ev
 from romancy_nb.journal.protocol import Row
 from romancy_nb.widgets.deltas import Deltas, apply
 from romancy_nb.widgets.reading import Reading
-from romancy_nb.widgets.snapshot import RunLine, snapshot
+from romancy_nb.widgets.snapshot import RunLine, snapshot, view_of
 from romancy_nb.widgets.wire import view_json
 
 from .histories import HOUR, S, Story, T, many, order, outside, undone
@@ -211,3 +211,15 @@ def test_a_step_in_doubt_can_be_settled_as_soon_as_its_run_rests() -> None:
     deltas.reading.take(story.add(ev.RUN_PAUSED, T + S, reason="doubt").rows())
     delta = deltas.next(now=T + S)
     assert delta is not None and delta["rows"]["0:0"]["actions"] == ["resolve", "code"]
+
+
+def test_a_run_with_a_newer_one_after_it_offers_nothing_but_its_code() -> None:
+    story = Story().step("0:0", "a", T, S).step("0:1", "b", T + S, S).add(ev.RUN_FAILED, T + 2 * S)
+    deltas = Deltas(Reading(story.rows()))
+    whole = deltas.whole(now=T + HOUR)
+    assert "resume" in whole["actions"] and whole["rows"][0]["actions"] == ["fork", "code"]
+    runs = [RunLine(1, "failed", "", T, T + 2 * S), RunLine(2, "running", "", T + HOUR, None)]
+    delta = deltas.next(now=T + HOUR, runs=runs)
+    assert delta is not None and delta["set"]["actions"] == []
+    assert [delta["rows"][row]["actions"] for row in ("0:0", "0:1")] == [["code"], ["code"]]
+    assert view_json(view_of(deltas.reading, now=T + HOUR, runs=runs))["rows"][1]["actions"] == ["code"]

@@ -20,6 +20,7 @@ class Compared {
     Object.assign(this, { root, link, differing: false, wanted: "", chosen: null, asked: 0 });
     root.classList.add("rn-compare");
     sealed(root);
+    shade(root);
     this.head = make("div", { class: "rn-c-head" });
     this.only = make("input", { type: "checkbox", on: { change: () => this.filter() } });
     this.search = make("input", { type: "search", class: "rn-c-search", placeholder: "Find a step", "aria-label": "Find a step",
