@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -58,9 +59,6 @@ class Cell(Protocol):
 
     def draw(self, view: Snapshot) -> None:
         """Show this. Called on the publisher's thread."""
-
-    def settle(self, view: Snapshot) -> None:
-        """Show this for good. Called on the publisher's thread."""
 
 
 @dataclass(eq=False)
@@ -144,10 +142,10 @@ class Publisher:
         self._begin()
         self.tell("follow", (cell, instance, number, monotonic() + LOOK))
 
-    def leave(self, cell: Cell, view: Snapshot) -> None:
-        """Draw *cell* for the last time, as *view*, and no more."""
+    def leave(self, cell: Cell, last: Callable[[], None] = lambda: None) -> None:
+        """Draw *cell* no more, and call *last* on the publisher's thread, which draws what is to stay."""
         self._begin()
-        self.tell("leave", (cell, view))
+        self.tell("leave", (cell, last))
 
     def timeline(self, instance: Instance[Any], *, offer: bool = False) -> Timeline:
         """Return the timeline of the newest run; what is known of it here is not read again.
@@ -287,11 +285,11 @@ class Publisher:
         elif what == "follow":
             waiting.append(content)
         elif what == "leave":
-            cell, view = content
+            cell, last = content
             waiting[:] = [each for each in waiting if each[0] is not cell]
             for shown in self._shown.values():
                 shown.cells.pop(cell, None)
-            cell.settle(view)
+            last()
 
     def _of(self, run: int) -> list[_Shown]:
         return [shown for (_, key), shown in self._shown.items() if key == run]

@@ -8,6 +8,7 @@ is static at every moment (N7).
 from __future__ import annotations
 
 import threading
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +72,11 @@ class ShownRun:
         if self._looked_at and pages.open_now():
             from romancy_nb.notebook import live_timeline
 
-            live_timeline.provider.leave(self, timeline.view)
+            live_timeline.provider.leave(self, partial(self._settle, timeline.view))
         else:
-            self.settle(timeline.view)
+            self._settle(timeline.view)
 
-    def settle(self, view: Snapshot) -> None:
+    def _settle(self, view: Snapshot) -> None:
         """Draw it for the last time."""
         with self._order:
             self._view = {}

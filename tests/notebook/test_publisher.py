@@ -108,8 +108,6 @@ def test_a_cell_is_drawn_while_the_run_goes_on_and_once_more_at_its_end(publishe
         def draw(self, view: Any) -> None:
             self.views.put(view)
 
-        settle = draw
-
     handle, cell = followed.start(2), Cell()
     publisher.follow(cell, handle.id, 1)
     assert cell.views.get(timeout=20).live
@@ -192,3 +190,23 @@ def test_an_anchor_names_an_instance_and_a_run() -> None:
     assert instance_of("timeline:order-7:2") == ("order-7", 2)
     assert instance_of("timeline:a:b:11") == ("a:b", 11)
     assert instance_of("timeline:order-7") == ("order-7", None)
+
+
+def test_what_is_to_stay_of_a_cell_is_drawn_after_all_else_and_on_the_publishers_thread(publisher: Publisher) -> None:
+    drawn: SimpleQueue[tuple[str, str]] = SimpleQueue()
+
+    class Cell:
+        def draw(self, view: Any) -> None:
+            drawn.put(("draws", view.status))
+
+    handle, cell = followed.start(2), Cell()
+    publisher.follow(cell, handle.id, 1)
+    assert drawn.get(timeout=20)[0] == "draws"
+    publisher.leave(cell, lambda: drawn.put(("stays", threading.current_thread().name)))
+    while (said := drawn.get(timeout=20))[0] == "draws":
+        pass
+    assert said == ("stays", "romancy publisher")
+    gate.set()
+    assert handle.result(20) == 2
+    publisher.timeline(handle)
+    assert drawn.empty()
