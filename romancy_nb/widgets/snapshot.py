@@ -187,6 +187,7 @@ def snapshot(
     executed_since: int | None = None,
     runs: Sequence[RunLine] = (),
     progress: Mapping[str, Reported] | None = None,
+    whole: bool = False,
 ) -> Snapshot:
     """Return the view of the run whose history is *rows*.
 
@@ -198,11 +199,12 @@ def snapshot(
             ``origin_now`` says whether it was read from the journal in that call, or executed by it.
         runs: the runs of the instance, for the tabs.
         progress: what running steps have reported, by place.
+        whole: have more than a preview of inputs and results, too.
 
     Raises:
         ValueError: *rows* does not begin with ``run_started``.
     """
-    return view_of(Reading(rows, executed_since), now=now, alive=alive, runs=runs, progress=progress)
+    return view_of(Reading(rows, executed_since, whole=whole), now=now, alive=alive, runs=runs, progress=progress)
 
 
 def view_of(

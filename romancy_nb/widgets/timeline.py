@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from romancy_nb import settings
 from romancy_nb.clock import now_us
 from romancy_nb.widgets import fallback
 from romancy_nb.widgets.snapshot import RunLine, Snapshot, snapshot
@@ -29,7 +30,7 @@ class Timeline:
         rows = instance.rows()
         first = bool(rows) and (rows[0].event.meta or {}).get("number", 1) == 1
         runs = [] if first else runs_of(instance)
-        return cls(snapshot(rows, now=now_us(), alive=alive, runs=runs))
+        return cls(snapshot(rows, now=now_us(), alive=alive, runs=runs, whole=settings.get("embed") == "full"))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return fallback.mimebundle(self.view)
