@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from romancy_nb.clock import monotonic, now_us
 from romancy_nb.errors import RomancyError
 from romancy_nb.notebook import timeline_asks
+from romancy_nb.notebook.shared_reading import SharedReading
 from romancy_nb.runtime import launch, looking
-from romancy_nb.widgets.following import Following
 from romancy_nb.widgets.timeline import Timeline, runs_of
 
 if TYPE_CHECKING:
     from romancy_nb.runtime.engine import Engine
     from romancy_nb.runtime.instance import Instance
+    from romancy_nb.runtime.reported import Report
     from romancy_nb.widgets.hub import Send
     from romancy_nb.widgets.snapshot import Snapshot
 
@@ -74,12 +75,13 @@ class _Shown:
         changed: is there something to tell?
         stale: does the history have to be read again?
         forgotten: was what it recorded removed, so that pages have to be told all of it again?
+        reported: what its steps report in another process, when that was last looked for.
     """
 
     engine: Engine
     run: int
     instance: str
-    following: Following
+    following: SharedReading
     here: bool
     pages: dict[str, Send] = field(default_factory=dict)
     n: int = 0
@@ -89,6 +91,7 @@ class _Shown:
     undrawn: bool = True
     stale: bool = False
     forgotten: bool = False
+    reported: dict[str, Report] = field(default_factory=dict)
     look: float = field(default_factory=lambda: monotonic() + LOOK)
     over: bool = False
 
@@ -97,7 +100,7 @@ class _Offer(NamedTuple):
     """A run that was read for a static form, until *end* (monotonic seconds)."""
 
     engine: Engine
-    following: Following
+    following: SharedReading
     end: float
 
 
@@ -170,7 +173,7 @@ class Publisher:
                 self._thread = threading.Thread(target=self._main, name="romancy publisher", daemon=True)
                 self._thread.start()
 
-    def _found(self, instance: str, number: int | None) -> tuple[Engine, looking.Found, Following] | None:
+    def _found(self, instance: str, number: int | None) -> tuple[Engine, looking.Found, SharedReading] | None:
         engine = launch.current()
         try:
             return engine, *self._look(engine, instance, number)
@@ -180,9 +183,9 @@ class Publisher:
 
     def _look(
         self, engine: Engine, instance: str, number: int | None, *, watch: bool = True
-    ) -> tuple[looking.Found, Following]:
+    ) -> tuple[looking.Found, SharedReading]:
         """Look at a run, and read of it what is not known yet."""
-        known: list[Following] = []
+        known: list[SharedReading] = []
 
         def seq(run: int) -> int:
             shown, offer = self._shown.get((id(engine), run)), self._offers.get((id(engine), run))
@@ -195,7 +198,7 @@ class Publisher:
         told = self.tell if watch else None
         found = engine.ask(lambda engine: looking.find(engine, instance, number, told, seq))
         if not known:
-            return found, Following(found.rows, found.runs, found.alive)
+            return found, SharedReading(found.rows, found.runs, found.alive)
         known[0].take(found.rows)
         return found, known[0]
 
@@ -294,7 +297,7 @@ class Publisher:
     def _of(self, run: int) -> list[_Shown]:
         return [shown for (_, key), shown in self._shown.items() if key == run]
 
-    def _known(self, engine: Engine, found: looking.Found, following: Following) -> _Shown:
+    def _known(self, engine: Engine, found: looking.Found, following: SharedReading) -> _Shown:
         shown = self._shown.get((id(engine), found.run))
         if shown is None:
             shown = _Shown(engine, found.run, found.instance, following, found.here)
@@ -372,11 +375,16 @@ class Publisher:
             lambda engine: looking.again(engine, shown.instance, shown.run, None if stale else known, self.tell)
         )
         if shown.forgotten:
-            shown.following = Following(found.rows, found.runs, found.alive)
+            shown.following = SharedReading(found.rows, found.runs, found.alive)
         shown.stale = False
         shown.here = found.here
-        if shown.following.now_runs(found.runs) or found.alive != shown.following.alive:
+        if (
+            shown.following.now_runs(found.runs)
+            or found.alive != shown.following.alive
+            or found.progress != shown.reported
+        ):
             shown.changed = shown.undrawn = True
+        shown.reported = found.progress
         shown.following.alive = found.alive
         if found.rows:
             _read_again(shown, found)
@@ -385,13 +393,13 @@ class Publisher:
 def _read_again(shown: _Shown, found: looking.Found) -> None:
     shown.following.take(found.rows)
     shown.following.now_runs(found.runs)
-    shown.following.alive, shown.here = found.alive, found.here
+    shown.following.alive, shown.here, shown.reported = found.alive, found.here, found.progress
     shown.changed = shown.undrawn = True
 
 
 def _refresh(shown: _Shown) -> None:
-    """What is known in memory alone: how far steps and maps are."""
-    shown.following.progress = shown.engine.taps.reports.of(shown.run)
+    """What is no history: how far steps and maps are."""
+    shown.following.progress = shown.engine.taps.reports.of(shown.run) if shown.here else shown.reported
     run = shown.engine.live.get(shown.run)
     shown.following.batch = run.batch.as_dict() if run is not None and run.batch is not None else None
 

@@ -8,16 +8,15 @@ by no tap; a hole in the numbers of the rows tells who follows to read the histo
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final
+from typing import Any
 
 from romancy_nb.clock import monotonic
 from romancy_nb.core import events as ev
 from romancy_nb.journal.protocol import Row
+from romancy_nb.runtime.ownership import Owner
+from romancy_nb.runtime.reported import Report, ReportFile
 
 __all__ = ["Report", "Reports", "Taps", "Told"]
-
-PACE_US: Final = 200_000
-"""µs between two words to whoever follows that an activity has got further."""
 
 Told = Callable[[str, Any], object]
 """Is told ``("rows", [Row, …])``, ``("begun", instance)`` (it has a new run), ``("report", key of the run)`` or ``("forgotten", key
@@ -25,11 +24,17 @@ of the run)``; returns at once."""
 
 
 class Taps:
-    """Who follows which runs of one engine. Changed and asked on any thread: each change makes the table anew."""
+    """Who follows which runs of one engine. Changed and asked on any thread: each change makes the table anew.
 
-    def __init__(self) -> None:
+    Args:
+        where: the journal, beside whose file other processes find what steps report.
+        owner: token of the engine.
+    """
+
+    def __init__(self, where: str = "", owner: Owner = "") -> None:
         self._runs: dict[int, tuple[str, Told]] = {}
-        self.reports = Reports(self._stirred)
+        self._file = ReportFile(where, owner, lambda: self.reports.all())
+        self.reports = Reports(self._stirred, self._file.changed)
 
     def __bool__(self) -> bool:
         return bool(self._runs)
@@ -62,24 +67,29 @@ class Taps:
             if run in self._runs:
                 self._runs[run][1]("forgotten", run)
 
+    def close(self) -> None:
+        """The engine is over: other processes are told nothing any more."""
+        self._file.close()
+
     def _stirred(self, run: int) -> None:
         found = self._runs.get(run)
         if found is not None:
             found[1]("report", run)
 
 
-Report = tuple[float, float | None, str, int, int, float]
-"""How far an activity says it is: done, of how much in all, in words; when it said so, when it first did, and how much was done
-then. Times are µs of a clock that only goes on."""
-
-
 class Reports:
-    """The newest report of each step that is at work. Written by activities on their own threads: each is one assignment."""
+    """The newest report of each step that is at work. Written by activities on their own threads: each is one assignment.
 
-    def __init__(self, stirred: Callable[[int], object]) -> None:
+    Args:
+        stirred: is told the key of a run whose reports nobody has asked for since one has changed.
+        changed: is told that there are reports.
+    """
+
+    def __init__(self, stirred: Callable[[int], object], changed: Callable[[], object] = lambda: None) -> None:
         self._newest: dict[int, dict[str, Report]] = {}
-        self._said: dict[int, int] = {}
+        self._unread: set[int] = set()
         self._stirred = stirred
+        self._changed = changed
 
     def report(self, run: int, place: str, done: float, total: float | None, text: str) -> None:
         """Take what an activity reports, as often as it likes."""
@@ -90,13 +100,19 @@ class Reports:
         before = steps.get(place)
         first_at, first_done = before[4:] if before is not None and done >= before[5] else (now, done)
         steps[place] = (done, total, text, now, first_at, first_done)
-        if now - self._said.get(run, 0) >= PACE_US:
-            self._said[run] = now
+        if run not in self._unread:  # else whoever was told before has this one as well, when they come to ask
+            self._unread.add(run)
             self._stirred(run)
+        self._changed()
 
     def of(self, run: int) -> dict[str, Report]:
         """Return what the steps of a run report now, by place."""
+        self._unread.discard(run)
         return dict(self._newest.get(run, ()))
+
+    def all(self) -> dict[int, dict[str, Report]]:
+        """Return what all steps report now, by run and place."""
+        return {run: dict(steps) for run, steps in list(self._newest.items())}
 
     def over(self, run: int, place: str) -> None:
         """The attempt has ended."""
@@ -105,4 +121,4 @@ class Reports:
             steps.pop(place, None)
             if not steps:
                 self._newest.pop(run, None)
-                self._said.pop(run, None)
+                self._unread.discard(run)
