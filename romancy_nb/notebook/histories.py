@@ -94,7 +94,8 @@ def fork(text: str, usage: str, namespace: dict[str, Any], find: Find) -> Instan
     made = found.fork(at, edits or None, instance_id=name)
     print(
         f"{made.id} goes on in the background from where {found.id} was. "
-        f"%romancy diff {quoted(found.id)} {quoted(made.id)} shows what differs; rn.instance({made.id!r}).result() waits for its result."
+        f"%romancy diff {quoted(found.id)} {quoted(made.id)} shows what differs; "
+        f"rn.instance({made.id!r}).result() waits for its result."
     )
     return made
 
