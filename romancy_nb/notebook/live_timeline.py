@@ -73,7 +73,9 @@ class _Shown:
         seen: when a page last said that it looks.
         cells: static forms that follow it, with the time of their next drawing.
         changed: is there something to tell?
+        told: number of the last row that all its pages were told of; others read on in what is shared.
         stale: does the history have to be read again?
+        beside: does another run of its instance stand otherwise?
         forgotten: was what it recorded removed, so that pages have to be told all of it again?
         reported: what its steps report in another process, when that was last looked for.
     """
@@ -89,7 +91,9 @@ class _Shown:
     cells: dict[Cell, float] = field(default_factory=dict)
     changed: bool = True
     undrawn: bool = True
+    told: int = 0
     stale: bool = False
+    beside: bool = False
     forgotten: bool = False
     reported: dict[str, Report] = field(default_factory=dict)
     look: float = field(default_factory=lambda: monotonic() + LOOK)
@@ -253,7 +257,7 @@ class Publisher:
                 continue
             if shown.undrawn:
                 due += shown.cells.values()
-            due.append(shown.look if not shown.here or shown.stale else shown.seen + FORGOTTEN)
+            due.append(shown.look if not shown.here or shown.stale or shown.beside else shown.seen + FORGOTTEN)
         return max(0.01, min(due) - monotonic()) if due else None
 
     def _take(self, item: tuple[str, Any], waiting: list[tuple[Cell, str, int, float]]) -> None:
@@ -272,10 +276,9 @@ class Publisher:
             self._offers = {key: offer for key, offer in self._offers.items() if key[1] != content}
             for shown in self._of(content):
                 shown.stale = shown.forgotten = True
-        elif what == "begun":
+        elif what == "runs":
             for shown in self._shown.values():
-                if shown.instance == content:
-                    shown.stale = shown.changed = True
+                shown.beside = shown.beside or shown.instance == content
         elif what == "open":
             anchor, send, *looked = content
             self._opened(anchor, send, self._known(*looked))
@@ -308,14 +311,19 @@ class Publisher:
         return shown
 
     def _opened(self, anchor: str, send: Send, shown: _Shown) -> None:
+        shown.changed = True
         self._publish(shown)  # what this page is told at once, the others are told as a change
-        _refresh(shown)
+        if not shown.pages:
+            _refresh(shown)
         shown.pages[anchor], shown.seen, shown.over = send, monotonic(), False
         self._tell_whole(shown, {anchor: send})
 
     def _tell_whole(self, shown: _Shown, pages: dict[str, Send]) -> None:
+        known = shown.following.seq
         view = shown.following.whole(now_us())
-        shown.over = not view["live"]
+        if shown.following.seq != shown.told:  # somebody read on just now
+            pages = shown.pages
+        shown.told, shown.over = known, not view["live"]
         for anchor, send in list(pages.items()):
             send({"kind": "whole", "anchor": anchor, "what": "timeline", "n": shown.n, "view": view})
 
@@ -330,8 +338,11 @@ class Publisher:
 
     def _publish(self, shown: _Shown) -> None:
         now = monotonic()
-        if shown.stale or (not shown.here and not shown.over and shown.look <= now):
+        if shown.stale or shown.beside or (not shown.here and not shown.over and shown.look <= now):
             self._read(shown)
+        known = shown.following.seq
+        if known != shown.told:
+            shown.changed = shown.undrawn = True
         if shown.forgotten:
             shown.forgotten = False
             self._tell_whole(shown, shown.pages)
@@ -343,7 +354,7 @@ class Publisher:
                 for anchor, send in list(shown.pages.items()):
                     send({"kind": "delta", "anchor": anchor, "n": shown.n, **delta})
                 shown.over = not delta["set"].get("live", not shown.over)
-        shown.changed = False
+        shown.changed, shown.told = False, known
         if shown.pages and now - shown.seen > FORGOTTEN:
             for anchor, send in shown.pages.items():
                 send({"kind": "closed", "anchor": anchor})
@@ -376,7 +387,7 @@ class Publisher:
         )
         if shown.forgotten:
             shown.following = SharedReading(found.rows, found.runs, found.alive)
-        shown.stale = False
+        shown.stale = shown.beside = False
         shown.here = found.here
         if (
             shown.following.now_runs(found.runs)

@@ -72,16 +72,16 @@ def find(
     heads = engine.journal.runs(instance)
     found = head if number is None else next((each for each in heads if each.number == number), head)
     if told is not None:
-        engine.taps.watch(found.run, instance, told)
+        engine.taps.watch(found.run, instance, told, [each.run for each in heads])
     rows = engine.journal.load(found.run, parts=False) if found.last_seq > known(found.run) else []
     return _found(engine, found, heads, rows)
 
 
 def again(engine: Engine, instance: str, run: int, known: int | None, told: Told | None = None) -> Found:
     """Look at a run once more; its rows only where there are more than *known*, or where that is None."""
-    if told is not None:
-        engine.taps.watch(run, instance, told)
     heads = engine.journal.runs(instance)
+    if told is not None:
+        engine.taps.watch(run, instance, told, [each.run for each in heads])
     head = next((each for each in heads if each.run == run), None) or engine.journal.run_heads([run])[run]
     rows = engine.journal.load(run, parts=False) if known is None or head.last_seq > known else []
     return _found(engine, head, heads, rows)

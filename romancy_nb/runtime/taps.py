@@ -12,6 +12,7 @@ from typing import Any
 
 from romancy_nb.clock import monotonic
 from romancy_nb.core import events as ev
+from romancy_nb.core.transitions import STATUS_AFTER
 from romancy_nb.journal.protocol import Row
 from romancy_nb.runtime.ownership import Owner
 from romancy_nb.runtime.reported import Report, ReportFile
@@ -19,8 +20,8 @@ from romancy_nb.runtime.reported import Report, ReportFile
 __all__ = ["Report", "Reports", "Taps", "Told"]
 
 Told = Callable[[str, Any], object]
-"""Is told ``("rows", [Row, …])``, ``("begun", instance)`` (it has a new run), ``("report", key of the run)`` or ``("forgotten", key
-of the run)``; returns at once."""
+"""Is told ``("rows", [Row, …])``, ``("runs", instance)`` (another run of it has begun, or stands otherwise), ``("report", key of
+the run)`` or ``("forgotten", key of the run)``; returns at once."""
 
 
 class Taps:
@@ -33,19 +34,24 @@ class Taps:
 
     def __init__(self, where: str = "", owner: Owner = "") -> None:
         self._runs: dict[int, tuple[str, Told]] = {}
+        self._beside: dict[int, str] = {}
         self._file = ReportFile(where, owner, lambda: self.reports.all())
         self.reports = Reports(self._stirred, self._file.changed)
 
     def __bool__(self) -> bool:
         return bool(self._runs)
 
-    def watch(self, run: int, instance: str, told: Told) -> None:
-        """Have *told* told of what becomes of the run with this key, and of later runs of *instance*."""
+    def watch(self, run: int, instance: str, told: Told, beside: Collection[int] = ()) -> None:
+        """Have *told* told of what becomes of the run with this key, and how other runs of *instance* stand: those with the keys
+        *beside*, and later ones."""
         self._runs = {**self._runs, run: (instance, told)}
+        self._beside = {**self._beside, **dict.fromkeys(beside, instance)}
 
     def unwatch(self, run: int) -> None:
         """Tell nobody any more."""
         self._runs = {key: each for key, each in self._runs.items() if key != run}
+        watched = {instance for instance, _ in self._runs.values()}
+        self._beside = {key: instance for key, instance in self._beside.items() if instance in watched}
 
     def passed(self, rows: Sequence[Row], refused: Collection[int] = ()) -> None:
         """These rows are durable, but for those of the runs that were *refused*."""
@@ -54,12 +60,24 @@ class Taps:
         for row in rows:
             if row.run in watched and row.run not in refused:
                 found.setdefault(row.run, []).append(row)
-            elif row.seq == 1 and row.event.kind == ev.RUN_STARTED:
-                for instance, told in watched.values():
-                    if instance == row.event.call:
-                        told("begun", instance)
+            if row.event.kind in STATUS_AFTER and row.run not in refused:
+                self._stands_otherwise(row, watched)
         for key, those in found.items():
             watched[key][1]("rows", those)
+
+    def _stands_otherwise(self, row: Row, watched: dict[int, tuple[str, Told]]) -> None:
+        """Tell those who follow other runs of its instance."""
+        if row.event.kind == ev.RUN_STARTED:
+            instance = row.event.call
+        elif row.run in self._beside:
+            instance = self._beside[row.run]
+        else:
+            return
+        others = [told for key, (each, told) in watched.items() if each == instance and key != row.run]
+        if others:
+            self._beside = {**self._beside, row.run: instance}
+            for told in others:
+                told("runs", instance)
 
     def forgotten(self, runs: Collection[int]) -> None:
         """What these runs recorded was removed: what is known of them is to be read again."""

@@ -235,12 +235,14 @@ def view_of(
         status = status if live else "interrupted"
     else:
         status = _shown_status(status, live, counts)
+    number, reason = int(facts.get("number", 1)), clip(str(facts.get("reason", "")))
+    finished = last.at if ended else None
     return Snapshot(
         version=VERSION,
         instance=clip(start.call),
         workflow=clip(start.name),
-        number=int(facts.get("number", 1)),
-        reason=clip(str(facts.get("reason", ""))),
+        number=number,
+        reason=reason,
         cause=clip(str(facts.get("cause", ""))),
         status=status,
         words=_words(status, facts.get("kind") == "notebook" and not live, undoing and not live),
@@ -248,7 +250,7 @@ def view_of(
         problem=_problem(last, status),
         notebook=clip(str(facts["notebook"])) if facts.get("notebook") else None,
         started=start.at,
-        finished=last.at if ended else None,
+        finished=finished,
         as_of=max(now, reading.recorded) if live else reading.recorded,
         input=preview.inputs(start.payload),
         output=preview.value(last.payload) if last.kind == ev.RUN_COMPLETED else "",
@@ -259,7 +261,11 @@ def view_of(
         undoable=reading.undoable,
         live=live,
         recorded=reading.recorded,
-        runs=tuple(runs),
+        # of the run itself its history knows better than who was asked a while ago
+        runs=tuple(
+            replace(run, status=status, reason=reason, finished=finished) if run.number == number else run
+            for run in runs
+        ),
     )
 
 

@@ -76,7 +76,7 @@ def test_a_tap_tells_of_a_new_run_of_the_instance_and_leaves_out_what_was_refuse
         Row(2, 1, Event(ev.RUN_STARTED, call="order", at=6)),
     ]
     taps.passed(rows, refused=[1])
-    assert told == [("begun", "order")]
+    assert told == [("runs", "order")]
     taps.passed(rows[:1])
     assert told[1:] == [("rows", rows[:1])]
 
