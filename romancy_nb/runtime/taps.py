@@ -7,6 +7,7 @@ by no tap; a hole in the numbers of the rows tells who follows to read the histo
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ class Taps:
 
     def __init__(self) -> None:
         self._runs: dict[int, tuple[str, Told]] = {}
+        self._change = threading.Lock()
         self.reports = Reports(self._stirred)
 
     def __bool__(self) -> bool:
@@ -36,11 +38,17 @@ class Taps:
 
     def watch(self, run: int, instance: str, told: Told) -> None:
         """Have *told* told of what becomes of the run with this key, and of later runs of *instance*."""
-        self._runs = {**self._runs, run: (instance, told)}
+        with self._change:
+            self._runs = {**self._runs, run: (instance, told)}
+
+    def watched(self, run: int) -> bool:
+        """Is anybody told of the run with this key?"""
+        return run in self._runs
 
     def unwatch(self, run: int) -> None:
         """Tell nobody any more."""
-        self._runs = {key: each for key, each in self._runs.items() if key != run}
+        with self._change:
+            self._runs = {key: each for key, each in self._runs.items() if key != run}
 
     def passed(self, rows: Sequence[Row], refused: Collection[int] = ()) -> None:
         """These rows are durable, but for those of the runs that were *refused*."""
@@ -58,9 +66,10 @@ class Taps:
 
     def forgotten(self, runs: Collection[int]) -> None:
         """What these runs recorded was removed: what is known of them is to be read again."""
+        watched = self._runs
         for run in runs:
-            if run in self._runs:
-                self._runs[run][1]("forgotten", run)
+            if run in watched:
+                watched[run][1]("forgotten", run)
 
     def _stirred(self, run: int) -> None:
         found = self._runs.get(run)

@@ -24,14 +24,18 @@ class Following:
         rows: its history.
         runs: number, status, reason, start and end of each run of its instance, for the tabs.
         alive: does a process advance it?
+        forgets: how often what it recorded had been removed when *rows* were read.
 
     Attributes:
         progress: what its running steps report, by place.
         batch: how far the map is that it makes just now; or None.
     """
 
-    def __init__(self, rows: Iterable[Row], runs: Iterable[Sequence[Any]] = (), alive: bool = True) -> None:
+    def __init__(
+        self, rows: Iterable[Row], runs: Iterable[Sequence[Any]] = (), alive: bool = True, forgets: int = 0
+    ) -> None:
         self._lock = threading.RLock()
+        self.forgets = forgets
         self._deltas = Deltas(Reading(rows))
         self.alive = alive
         self._runs: tuple[RunLine, ...] = ()

@@ -82,7 +82,9 @@ def test_the_same_call_executes_everything_anew(path: Path) -> None:
     assert rn.instances()[0].run == 2
 
 
-def test_nobody_is_told_that_the_file_was_replaced_and_other_runs_go_on(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nobody_is_told_that_the_file_was_replaced_and_other_runs_go_on(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     found = keep.start("confidential")
     found.result(20)
     rn.forget(found.id)
