@@ -11,7 +11,7 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
-__all__ = ["age", "clean", "clip", "count", "duration", "fit", "legible", "moment", "utc", "width"]
+__all__ = ["age", "clean", "clip", "count", "duration", "fit", "legible", "moment", "utc", "width", "wrapped"]
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MS: Final = 1_000
@@ -22,7 +22,9 @@ _DAY: Final = 24 * _HOUR
 _FIRST: Final = -62_135_510_400 * _S  # 2 January of the year 1 and 30 December 9999: days that every zone can write
 _LAST: Final = 253_402_128_000 * _S
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-_CODES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")  # what colours and titles a terminal
+_CODES: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))"
+)  # what colours and titles a terminal
 _JOINERS: Final = "\u200d\ufe0f"  # what makes several emoji one
 
 
@@ -158,3 +160,20 @@ def fit(text: str, columns: int) -> str:
         kept.append(char)
         used += _columns(char)
     return "".join(kept) + "…" + " " * (columns - 1 - used)
+
+
+def wrapped(text: str, columns: int, inset: str = "") -> list[str]:
+    """Return *text* on lines of at most *columns* terminal columns, each behind *inset*; a word that is longer is broken."""
+    lines, room = [""], max(2, columns - width(inset))
+    for word in text.split():
+        between = " " if lines[-1] else ""
+        used = width(lines[-1]) + len(between)
+        if used + width(word) <= room or (width(word) > room and used < room - 1):
+            lines[-1] += between
+        elif between:
+            lines.append("")
+        for char in word:
+            if width(lines[-1]) + _columns(char) > room:
+                lines.append("")
+            lines[-1] += char
+    return [inset + line.rstrip() for line in lines if line]

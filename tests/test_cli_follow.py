@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from romancy_nb.words import width
+
 PROGRAM = """
 import pathlib, sys, time, romancy_nb as rn
 rn.connect("journal.duckdb")
@@ -26,6 +28,41 @@ far.start("gate", instance_id="far-1")
 print("begun", flush=True)
 time.sleep(60)
 """
+
+
+ENDED = """
+import romancy_nb as rn
+rn.connect("journal.duckdb")
+@rn.activity(retry=rn.RetryPolicy(max_attempts=2, initial=0.001))
+def 予約する(n: int) -> int:
+    if rn.context().attempt == 1:
+        raise ValueError
+    return n
+@rn.workflow
+def ended(n: int) -> int:
+    return 予約する(n)
+ended.start(1, instance_id="ended").result()
+"""
+
+
+@pytest.mark.parametrize("follow", [(), ("--follow",)])
+def test_a_timeline_is_as_wide_as_the_terminal_and_keeps_its_notes(tmp_path: Path, follow: tuple[str, ...]) -> None:
+    pty = pytest.importorskip("pty")
+    subprocess.run([sys.executable, "-c", ENDED], cwd=tmp_path, check=True)
+    screen, slave = pty.openpty()
+    command = [sys.executable, "-m", "romancy_nb.cli", "show", "ended", *follow, "--journal", "journal.duckdb"]
+    environment = {**os.environ, "COLUMNS": "70", "LINES": "40"}
+    with subprocess.Popen(command, cwd=tmp_path, stdout=slave, stderr=slave, env=environment) as shows:
+        os.close(slave)
+        seen = b""
+        with suppress(OSError):
+            while more := os.read(screen, 65_536):
+                seen += more
+    os.close(screen)
+    assert shows.returncode == 0
+    lines = seen.decode().splitlines()
+    assert any(line.endswith("attempt 2") for line in lines), lines
+    assert max(width(line) for line in lines) < 70
 
 
 def test_follow_draws_over_a_run_of_another_process_until_it_rests(tmp_path: Path) -> None:
