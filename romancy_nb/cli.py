@@ -222,13 +222,18 @@ def _show(options: argparse.Namespace) -> int:
     from romancy_nb.shown import book
 
     if book.is_file(options.id):
+        if options.follow:
+            raise RomancyError(f"--follow is for instances, and {options.id} is a file.")
         return _show_file(options)
     if options.cell is not None:
         raise RomancyError(f"--cell is for notebook files, and {options.id} is none.")
     with _journal(options.journal) as rn:
         instance = _instance(rn, options.id)
+        if options.follow:
+            _follow(instance, draws=not options.json)
+        elif not options.json:
+            print(_drawn(instance.timeline().view))
         if not options.json:
-            _follow(instance) if options.follow else print(_drawn(instance.timeline().view))
             return 0
         where = f"WHERE instance_id = {_quoted(instance.id)}"
         facts = _instances_as_rows(rn, [instance])[0]
@@ -238,8 +243,11 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _follow(instance: Instance[Any]) -> None:
-    """Draw the timeline in its own place once a second, whoever advances the run; where no terminal is, once, at the end."""
+def _follow(instance: Instance[Any], *, draws: bool) -> None:
+    """Draw the timeline in its own place once a second, whoever advances the run; where no terminal is, once, at the end.
+
+    Without *draws* it only waits for that.
+    """
     import time
     from functools import partial
 
@@ -259,9 +267,9 @@ def _follow(instance: Instance[Any]) -> None:
         view = following.snapshot(clock.now_us())
         still_open = [step.kind for step in view.steps if step.status in {"running", "waiting"}]
         over = not view.live or (bool(still_open) and _RESTS.issuperset(still_open))
-        if sys.stdout.isatty():
+        if draws and sys.stdout.isatty():
             drawn = _drawn_over(_drawn(view), drawn)
-        elif over:
+        elif draws and over:
             print(_drawn(view))
         if over:
             return

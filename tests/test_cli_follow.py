@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from romancy_nb.cli import main
 from romancy_nb.words import width
 
 PROGRAM = """
@@ -88,3 +90,35 @@ def test_follow_draws_over_a_run_of_another_process_until_it_rests(tmp_path: Pat
         far.kill()
         far.wait()
         os.close(screen)
+
+
+def test_followed_for_programs_it_is_told_when_it_rests(tmp_path: Path) -> None:
+    far = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "romancy_nb.cli",
+        "show",
+        "far",
+        "--follow",
+        "--json",
+        "--journal",
+        "journal.duckdb",
+    ]
+    try:
+        assert far.stdout is not None and far.stdout.readline() == "begun\n"
+        follows = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            follows.wait(2)
+        (tmp_path / "gate").touch()
+        told = json.loads(follows.communicate(timeout=30)[0])
+        assert [step["status"] for step in told["steps"]] == ["completed", "waiting"]
+    finally:
+        far.kill()
+        far.wait()
+
+
+def test_a_file_cannot_be_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "book.ipynb").write_text("{}")
+    assert main(["show", str(tmp_path / "book.ipynb"), "--follow"]) == 1
+    assert "--follow is for instances" in " ".join(capsys.readouterr().err.split())
