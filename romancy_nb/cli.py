@@ -17,15 +17,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from romancy_nb import terminal
+from romancy_nb import terminal, words
 from romancy_nb.errors import InstanceNotFound, JournalError, RomancyError, RunCancelled, paragraph
 
 if TYPE_CHECKING:
     from romancy_nb import Instance
+    from romancy_nb.widgets.snapshot import Snapshot
 
 __all__ = ["main"]
 
 _PACE = 1.0  # seconds between two drawings of what is followed
+_WIDE = 100  # columns, where no terminal is
 _RESTS = frozenset({"wait", "question", "channel"})  # kinds of steps that may wait without end
 _ID = "the instance id, or enough of its beginning"
 _INSTANCE_COLUMNS = ("instance_id", "workflow", "status", "run", "created_at", "updated_at", "notebook", "parent")
@@ -220,13 +222,18 @@ def _show(options: argparse.Namespace) -> int:
     from romancy_nb.shown import book
 
     if book.is_file(options.id):
+        if options.follow:
+            raise RomancyError(f"--follow is for instances, and {options.id} is a file.")
         return _show_file(options)
     if options.cell is not None:
         raise RomancyError(f"--cell is for notebook files, and {options.id} is none.")
     with _journal(options.journal) as rn:
         instance = _instance(rn, options.id)
+        if options.follow:
+            _follow(instance, draws=not options.json)
+        elif not options.json:
+            print(_drawn(instance.timeline().view))
         if not options.json:
-            _follow(instance) if options.follow else print(instance.timeline())
             return 0
         where = f"WHERE instance_id = {_quoted(instance.id)}"
         facts = _instances_as_rows(rn, [instance])[0]
@@ -236,14 +243,16 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _follow(instance: Instance[Any]) -> None:
-    """Draw the timeline in its own place once a second, whoever advances the run; where no terminal is, once, at the end."""
+def _follow(instance: Instance[Any], *, draws: bool) -> None:
+    """Draw the timeline in its own place once a second, whoever advances the run; where no terminal is, once, at the end.
+
+    Without *draws* it only waits for that.
+    """
     import time
     from functools import partial
 
     from romancy_nb import clock
     from romancy_nb.runtime import launch, looking
-    from romancy_nb.widgets import fallback
     from romancy_nb.widgets.following import Following
 
     engine, drawn, known, number = launch.current(), 0, 0, 0
@@ -258,19 +267,26 @@ def _follow(instance: Instance[Any]) -> None:
         view = following.snapshot(clock.now_us())
         still_open = [step.kind for step in view.steps if step.status in {"running", "waiting"}]
         over = not view.live or (bool(still_open) and _RESTS.issuperset(still_open))
-        if sys.stdout.isatty():
-            drawn = _drawn_over(fallback.text(view), drawn)
-        elif over:
-            print(fallback.text(view))
+        if draws and sys.stdout.isatty():
+            drawn = _drawn_over(_drawn(view), drawn)
+        elif draws and over:
+            print(_drawn(view))
         if over:
             return
         time.sleep(_PACE)
 
 
+def _drawn(view: Snapshot) -> str:
+    """The timeline as wide as the terminal, but for its last column, behind which some begin a new line."""
+    from romancy_nb.widgets import fallback
+
+    return fallback.text(view, _columns() - 1 if _columns() else _WIDE)
+
+
 def _drawn_over(text: str, lines: int) -> int:
     """Write *text* over the *lines* that were written before; return how many it has."""
     size = shutil.get_terminal_size()
-    kept = [line[: size.columns - 1] for line in text.splitlines()]
+    kept = [words.fit(line, size.columns - 1).rstrip() for line in text.splitlines()]
     if len(kept) >= size.lines:  # what has left the screen cannot be drawn over: the end is what goes on
         kept = [*kept[:2], "…", *kept[-(size.lines - 4) :]]
     sys.stdout.write((f"\x1b[{lines}F\x1b[J" if lines else "") + "\n".join(kept) + "\n")

@@ -6,11 +6,12 @@ Everything takes microseconds. ``moment`` speaks the local time of this machine 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
-__all__ = ["age", "clean", "clip", "count", "duration", "fit", "moment", "quoted", "utc", "width"]
+__all__ = ["age", "clean", "clip", "count", "duration", "fit", "legible", "moment", "quoted", "utc", "width", "wrapped"]
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MS: Final = 1_000
@@ -21,6 +22,9 @@ _DAY: Final = 24 * _HOUR
 _FIRST: Final = -62_135_510_400 * _S  # 2 January of the year 1 and 30 December 9999: days that every zone can write
 _LAST: Final = 253_402_128_000 * _S
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_CODES: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))"
+)  # what colours and titles a terminal
 _JOINERS: Final = "\u200d\ufe0f"  # what makes several emoji one
 
 
@@ -121,7 +125,7 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     shown = []
-    for char in text:
+    for char in _CODES.sub("", text) if "\x1b" in text else text:
         if char in "\r\n\t\u2028\u2029":
             shown.append(" ")
         elif char in _JOINERS or unicodedata.category(char) not in _UNSEEN:
@@ -131,10 +135,17 @@ def clean(text: str) -> str:
     return "".join(shown)
 
 
+def legible(text: str) -> str:
+    """Return *text* with its lines and tabs, each cleaned."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join("\t".join(clean(cell) for cell in line.split("\t")) for line in lines)
+
+
 def clip(text: str, limit: int = 120) -> str:
     """Return *text* cleaned and cut to *limit* characters, with ``…`` at the end when something is missing."""
-    text = clean(text[: 4 * limit + 4])
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+    read = 4 * limit + 4
+    more, text = len(text) > read, clean(text[:read])
+    return text if len(text) <= limit and not more else text[: limit - 1].rstrip() + "…"
 
 
 def width(text: str) -> int:
@@ -160,3 +171,20 @@ def fit(text: str, columns: int) -> str:
         kept.append(char)
         used += _columns(char)
     return "".join(kept) + "…" + " " * (columns - 1 - used)
+
+
+def wrapped(text: str, columns: int, inset: str = "") -> list[str]:
+    """Return *text* on lines of at most *columns* terminal columns, each behind *inset*; a word that is longer is broken."""
+    lines, room = [""], max(2, columns - width(inset))
+    for word in text.split():
+        between = " " if lines[-1] else ""
+        used = width(lines[-1]) + len(between)
+        if used + width(word) <= room or (width(word) > room and used < room - 1):
+            lines[-1] += between
+        elif between:
+            lines.append("")
+        for char in word:
+            if width(lines[-1]) + _columns(char) > room:
+                lines.append("")
+            lines[-1] += char
+    return [inset + line.rstrip() for line in lines if line]

@@ -9,7 +9,7 @@ from widgets.histories import HOUR, S, T
 
 from romancy_nb.payloads.payload import Part, Payload
 from romancy_nb.widgets import preview
-from romancy_nb.words import age, clean, clip, duration, fit, moment, utc, width
+from romancy_nb.words import age, clean, clip, duration, fit, legible, moment, utc, width, wrapped
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,29 @@ def test_times_that_no_calendar_has_are_said_in_words(zone: str, monkeypatch: py
 
 
 def test_texts_lose_what_could_break_or_reorder_the_line() -> None:
-    assert clean("a\nb\x1b[31m\u202ec\ud800") == "a b[31mc\ufffd"
+    assert clean("a\nb\x1b[31m\u202ec\ud800") == "a bc\ufffd"
+    assert (
+        clean("\x1b[1;31mred\x1b[0m \x1b]0;title\x07\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b]open")
+        == "red link ]open"
+    )
     assert clip("x" * 500) == "x" * 119 + "…"
+    assert clip("shown" + "\u200b" * 600 + "hidden") == "shown…"
+    assert legible("\x1b[31ma\tb\x1b[0m\r\n\u202ec\x00\n") == "a\tb\nc\n"
 
 
 @pytest.mark.parametrize("text", ["abc", "机の上のランプ", "e\u0301tude", "x" * 99, "", "👩‍🔬 lab"])
 def test_fit_gives_exactly_the_columns_asked_for(text: str) -> None:
     assert width(fit(text, 10)) == 10
+
+
+@pytest.mark.parametrize(
+    "text", ["one two three four", "ValueError: " + "机" * 40 + " end", "x" * 25, "", "e\u0301" * 20]
+)
+def test_wrapping_keeps_every_letter_and_counts_columns(text: str) -> None:
+    lines = wrapped(text, 12, "  ")
+    assert all(width(line) <= 12 and line.startswith("  ") for line in lines)
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    assert wrapped("one two three four", 12, "  ") == ["  one two", "  three four"]
 
 
 def test_values_are_previewed_as_python_would_write_them() -> None:

@@ -210,8 +210,8 @@ class DuckDBJournal:
         try:
             forgetting.forget(connection, runs, at)
             self._drop()
-            fresh = forgetting.compact(self._path, migrate.CONFIG)
-            migrate.put_in_place(fresh, self._path)
+            migrate.put_in_place(forgetting.compact(self._path, migrate.CONFIG), self._path)
+            self._opened = locking.which(self._path)  # that it is another file is our doing
         except Exception as error:
             self._drop()
             raise migrate.explain(error, self._path, "forgetting") from error

@@ -115,6 +115,7 @@ class Publisher:
         self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._shown: dict[tuple[int, int], _Shown] = {}
         self._offers: dict[tuple[int, int], _Offer] = {}
+        self._forgets: dict[int, int] = {}  # by key of the run, how often what it recorded was removed
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
 
@@ -122,6 +123,8 @@ class Publisher:
 
     def tell(self, what: str, content: Any) -> None:
         """Put something into the inbox; at once."""
+        if what == "forgotten":  # from here on nobody is shown it, however long the publisher sleeps
+            self._forgets[content] = self._forgets.get(content, 0) + 1
         self._inbox.put((what, content))
 
     def open(self, anchor: str, send: Send) -> bool:
@@ -190,20 +193,23 @@ class Publisher:
     ) -> tuple[looking.Found, SharedReading]:
         """Look at a run, and read of it what is not known yet."""
         known: list[SharedReading] = []
+        forgets = 0
 
         def seq(run: int) -> int:
-            shown, offer = self._shown.get((id(engine), run)), self._offers.get((id(engine), run))
-            if shown is not None and not shown.forgotten:
-                known.append(shown.following)
-            elif offer is not None:
-                known.append(offer.following)
-            return known[0].seq if known else 0
+            nonlocal forgets
+            forgets = self._forgets.get(run, 0)
+            for each in (self._shown.get((id(engine), run)), self._offers.get((id(engine), run))):
+                if each is not None and each.following.forgets == forgets:
+                    known.append(each.following)
+                    return known[0].seq
+            return 0
 
         told = self.tell if watch else None
         found = engine.ask(lambda engine: looking.find(engine, instance, number, told, seq))
         if not known:
-            return found, SharedReading(found.rows, found.runs, found.alive)
-        known[0].take(found.rows)
+            return found, SharedReading(found.rows, found.runs, found.alive, forgets)
+        if found.rows and known[0].take(found.rows):
+            self.tell("taken", found.run)  # those who follow it are told by the publisher, which will find nothing new
         return found, known[0]
 
     # -- on its own ----------------------------------------------------------
@@ -223,7 +229,8 @@ class Publisher:
                     self._take(item, waiting)
                 item = self._next(0)
             last = monotonic()
-            self._begin_cells(waiting)
+            with suppress(Exception):
+                self._begin_cells(waiting)
             for key, shown in list(self._shown.items()):
                 try:
                     self._publish(shown)
@@ -266,12 +273,13 @@ class Publisher:
             for shown in self._of(content[0].run):
                 shown.stale = not shown.following.take(content) or shown.stale
                 shown.changed = shown.undrawn = shown.here = shown.following.alive = True
-        elif what == "report":
+        elif what in {"report", "taken"}:
             for shown in self._of(content):
                 shown.changed = shown.undrawn = True
         elif what == "offer":
             run, offer = content
-            self._offers[id(offer.engine), run] = offer
+            if offer.following.forgets == self._forgets.get(run, 0):
+                self._offers[id(offer.engine), run] = offer
         elif what == "forgotten":
             self._offers = {key: offer for key, offer in self._offers.items() if key[1] != content}
             for shown in self._of(content):
@@ -306,6 +314,12 @@ class Publisher:
             shown = _Shown(engine, found.run, found.instance, following, found.here)
             self._shown[id(engine), found.run] = shown
             _read_again(shown, found)
+            if following.forgets != self._forgets.get(found.run, 0):
+                shown.stale = shown.forgotten = True
+            if not engine.taps.watched(
+                found.run
+            ):  # the last one who looked left meanwhile: what came since was told nobody
+                shown.stale = True
         elif found.rows and found.rows[-1].seq > shown.following.seq:
             _read_again(shown, found)
         return shown
@@ -382,11 +396,12 @@ class Publisher:
         """Look into the journal: it is a run of another process, or rows came from elsewhere."""
         shown.look = monotonic() + LOOK
         known, stale = shown.following.seq, shown.stale
+        forgets = self._forgets.get(shown.run, 0)
         found = shown.engine.ask(
             lambda engine: looking.again(engine, shown.instance, shown.run, None if stale else known, self.tell)
         )
         if shown.forgotten:
-            shown.following = SharedReading(found.rows, found.runs, found.alive)
+            shown.following = SharedReading(found.rows, found.runs, found.alive, forgets)
         shown.stale = shown.beside = False
         shown.here = found.here
         if (

@@ -14,10 +14,17 @@ __all__ = ["SharedReading"]
 
 
 class SharedReading(Following):
-    """A ``Following`` for several threads."""
+    """A ``Following`` for several threads.
 
-    def __init__(self, rows: Iterable[Row], runs: Iterable[Sequence[Any]] = (), alive: bool = True) -> None:
+    Attributes:
+        forgets: how often what the run recorded had been removed when it was read.
+    """
+
+    def __init__(
+        self, rows: Iterable[Row], runs: Iterable[Sequence[Any]] = (), alive: bool = True, forgets: int = 0
+    ) -> None:
         self._lock = threading.RLock()
+        self.forgets = forgets
         super().__init__(rows, runs, alive)
 
     def take(self, rows: Sequence[Row]) -> bool:

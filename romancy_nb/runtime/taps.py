@@ -7,6 +7,7 @@ by no tap; a hole in the numbers of the rows tells who follows to read the histo
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ class Taps:
     def __init__(self, where: str = "", owner: Owner = "") -> None:
         self._runs: dict[int, tuple[str, Told]] = {}
         self._beside: dict[int, str] = {}
+        self._change = threading.Lock()
         self._file = ReportFile(where, owner, lambda: self.reports.all())
         self.reports = Reports(self._stirred, self._file.changed)
 
@@ -44,14 +46,20 @@ class Taps:
     def watch(self, run: int, instance: str, told: Told, beside: Collection[int] = ()) -> None:
         """Have *told* told of what becomes of the run with this key, and how other runs of *instance* stand: those with the keys
         *beside*, and later ones."""
-        self._runs = {**self._runs, run: (instance, told)}
-        self._beside = {**self._beside, **dict.fromkeys(beside, instance)}
+        with self._change:
+            self._runs = {**self._runs, run: (instance, told)}
+            self._beside = {**self._beside, **dict.fromkeys(beside, instance)}
+
+    def watched(self, run: int) -> bool:
+        """Is anybody told of the run with this key?"""
+        return run in self._runs
 
     def unwatch(self, run: int) -> None:
         """Tell nobody any more."""
-        self._runs = {key: each for key, each in self._runs.items() if key != run}
-        watched = {instance for instance, _ in self._runs.values()}
-        self._beside = {key: instance for key, instance in self._beside.items() if instance in watched}
+        with self._change:
+            self._runs = {key: each for key, each in self._runs.items() if key != run}
+            watched = {instance for instance, _ in self._runs.values()}
+            self._beside = {key: instance for key, instance in self._beside.items() if instance in watched}
 
     def passed(self, rows: Sequence[Row], refused: Collection[int] = ()) -> None:
         """These rows are durable, but for those of the runs that were *refused*."""
@@ -75,15 +83,17 @@ class Taps:
             return
         others = [told for key, (each, told) in watched.items() if each == instance and key != row.run]
         if others:
-            self._beside = {**self._beside, row.run: instance}
+            with self._change:
+                self._beside = {**self._beside, row.run: instance}
             for told in others:
                 told("runs", instance)
 
     def forgotten(self, runs: Collection[int]) -> None:
         """What these runs recorded was removed: what is known of them is to be read again."""
+        watched = self._runs
         for run in runs:
-            if run in self._runs:
-                self._runs[run][1]("forgotten", run)
+            if run in watched:
+                watched[run][1]("forgotten", run)
 
     def close(self) -> None:
         """The engine is over: other processes are told nothing any more."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Final
 
 from romancy_nb.widgets.axis import Axis, Segment, segments, segments_of_branch
@@ -23,7 +22,7 @@ from romancy_nb.widgets.marks import (
 )
 from romancy_nb.widgets.outputs import in_brief
 from romancy_nb.widgets.snapshot import Progress, Snapshot, Step
-from romancy_nb.words import duration, fit, utc, width
+from romancy_nb.words import duration, fit, utc, width, wrapped
 
 __all__ = ["FOLDED", "bar", "gauge", "no_steps", "text"]
 
@@ -104,15 +103,15 @@ def _head(view: Snapshot, columns: int) -> list[str]:
     if width(lines[0]) > columns:
         lines = [
             f"{run_mark(view.status)} {view.workflow} · {view.words} · {title(view)}",
-            f"  {' · '.join(summary(view))}",
+            *wrapped(" · ".join(summary(view)), columns, "  "),
         ]
     lines.append(f"  {view.instance} · started {utc(view.started)}")
     for line in (view.problem, view.hint):
-        lines += textwrap.wrap(line, columns, initial_indent="  ", subsequent_indent="  ")
+        lines += wrapped(line, columns, "  ")
     if view.output not in {"", "None"}:
         lines.append(f"  → {view.output}")
     if others := other_runs(view):
-        lines += textwrap.wrap(others, columns, initial_indent="  ", subsequent_indent="  ")
+        lines += wrapped(others, columns, "  ")
     return [fit(line, columns) for line in lines]
 
 

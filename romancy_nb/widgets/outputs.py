@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
-from romancy_nb.words import clip, count
+from romancy_nb.words import clip, count, legible
 
 __all__ = ["folded", "in_brief"]
 
@@ -41,7 +41,7 @@ def folded(outputs: Sequence[Output], *, pictures: bool) -> str:
         if room <= 0:
             pieces.append("…")
             break
-        pieces.append(f'<pre style="{style}">{escape(text[:room])}{"…" if len(text) > room else ""}</pre>')
+        pieces.append(f'<pre style="{style}">{escape(legible(text[:room]))}{"…" if len(text) > room else ""}</pre>')
         room -= len(text)
     return "".join(pieces)
 

@@ -82,6 +82,17 @@ def test_the_same_call_executes_everything_anew(path: Path) -> None:
     assert rn.instances()[0].run == 2
 
 
+def test_nobody_is_told_that_the_file_was_replaced_and_other_runs_go_on(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = keep.start("confidential")
+    found.result(20)
+    rn.forget(found.id)
+    assert len(rn.instances()) == 1
+    assert keep.start("public").result(20) == f"told:public:{BIG + 6}"
+    assert not caplog.records
+
+
 def test_errors_are_forgotten_too(path: Path) -> None:
     with pytest.raises(ValueError, match="unsayable"):
         keep("bad")

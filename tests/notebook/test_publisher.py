@@ -207,6 +207,68 @@ def test_a_page_is_told_when_what_it_shows_was_forgotten(publisher: Publisher) -
     assert "forgotten" in publisher.timeline(handle).view.input
 
 
+def test_what_was_forgotten_is_shown_to_nobody_from_then_on(publisher: Publisher) -> None:
+    shown, offered, page = brief.start(3), brief.start(4), Page()
+    assert (shown.result(20), offered.result(20)) == (3, 6)
+    assert publisher.open(f"timeline:{shown.id}:1", page.messages.put)
+    page.until(bool)
+    publisher.timeline(offered, offer=True)
+    while not publisher._offers:
+        gate.wait(0.01)
+    for handle in (shown, offered):
+        publisher.tell("report", 0)  # it sleeps now for a fifth of a second
+        rn.forget(handle.id)
+        assert publisher.timeline(handle).view.input == "forgotten"
+
+
+def test_what_was_read_before_it_was_forgotten_is_not_kept_for_a_page(publisher: Publisher, monkeypatch: Any) -> None:
+    handle, page, told = brief.start(3), Page(), publisher.tell
+    handle.result(20)
+
+    def late(what: str, content: Any) -> None:
+        if what == "open":
+            rn.forget(handle.id)
+            while not publisher._inbox.empty():
+                time.sleep(0.01)
+        told(what, content)
+
+    monkeypatch.setattr(publisher, "tell", late)
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    assert page.until(lambda view: view["input"] == "forgotten")
+
+
+def test_a_page_that_comes_as_the_last_one_goes_is_told_of_what_follows(publisher: Publisher, monkeypatch: Any) -> None:
+    handle, page, anew = followed.start(2), Page(), Page()
+    anchor, taps, told = f"timeline:{handle.id}:1", launch.current().taps, publisher.tell
+    assert publisher.open(anchor, page.messages.put)
+    page.until(lambda view: len(view["rows"]) == 3)
+
+    def late(what: str, content: Any) -> None:
+        if what == "open":
+            told("close", anchor)
+            while taps:
+                time.sleep(0.01)
+            gate.set()
+            handle.result(20)
+        told(what, content)
+
+    monkeypatch.setattr(publisher, "tell", late)
+    assert publisher.open(anchor, anew.messages.put)
+    assert anew.until(lambda view: view["status"] == "completed")["rows"][-1]["status"] == "completed"
+
+
+def test_a_page_is_told_of_what_a_cell_has_read_of_a_run_elsewhere(publisher: Publisher) -> None:
+    handle, page, engine = followed.start(2), Page(), launch.current()
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    page.until(lambda view: len(view["rows"]) == 3)
+    for run in (run for _, run in publisher._shown):
+        engine.taps.unwatch(run)  # what another process writes comes by no tap
+    gate.set()
+    assert handle.result(20) == 2
+    assert publisher.timeline(handle).view.status == "completed"
+    assert page.until(lambda view: view["status"] == "completed")
+
+
 def test_a_comparison_is_told_anew_while_one_of_the_two_goes_on(publisher: Publisher) -> None:
     ended, going, living, page = brief.start(2), followed.start(2), Living(publisher), Page()
     ended.result(20)

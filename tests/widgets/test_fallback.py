@@ -180,6 +180,12 @@ def test_no_line_of_the_text_is_wider_than_asked(story: Story, columns: int) -> 
         assert width(line) <= max(columns, 60)
 
 
+def test_an_error_in_wide_letters_is_told_in_full() -> None:
+    story = Story().add(ev.RUN_FAILED, T, value={"type": "ValueError", "message": "机" * 100 + "了"})
+    assert "".join(text(seen(story), 60).split()).count("机") == 100
+    assert all(width(line) <= 60 for line in text(seen(story), 60).splitlines())
+
+
 @pytest.mark.parametrize(
     ("story", "said"),
     [(Story().ends(T + 3000), "This workflow called no activity."), (Story(), "No activity was called yet.")],

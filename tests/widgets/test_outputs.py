@@ -73,3 +73,8 @@ def test_a_brief_line_hides_nothing_that_would_disturb_the_table() -> None:
     assert in_brief([stream("\n \n")]) == ""
     assert "\x1b" not in in_brief([stream("\x1b[31mred\x1b[0m\n")])
     assert in_brief([picture()]) == "<Figure>"
+
+
+def test_what_coloured_a_terminal_or_hides_text_is_not_in_the_file() -> None:
+    html = mimebundle(view(stream("\x1b[32mgreen\x1b[0m\n\tin\u202edented\x00\n")))["text/html"]
+    assert ">green\n\tindented\n</pre>" in html
