@@ -316,10 +316,8 @@ class Publisher:
             _read_again(shown, found)
             if following.forgets != self._forgets.get(found.run, 0):
                 shown.stale = shown.forgotten = True
-            if not engine.taps.watched(
-                found.run
-            ):  # the last one who looked left meanwhile: what came since was told nobody
-                shown.stale = True
+            # the last one who looked may have left meanwhile: then what came since was told to nobody
+            shown.stale = shown.stale or not engine.taps.watched(found.run)
         elif found.rows and found.rows[-1].seq > shown.following.seq:
             _read_again(shown, found)
         return shown
