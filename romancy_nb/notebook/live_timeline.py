@@ -7,7 +7,9 @@ is saved in the middle is true; where no page does, it is what the person sees, 
 
 from __future__ import annotations
 
+import atexit
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from romancy_nb.clock import monotonic, now_us
 from romancy_nb.errors import RomancyError
-from romancy_nb.notebook import timeline_asks
+from romancy_nb.notebook import identity, timeline_asks
 from romancy_nb.runtime import launch, looking
 from romancy_nb.widgets.following import Following
 from romancy_nb.widgets.timeline import Timeline, runs_of
@@ -42,7 +44,11 @@ FORGOTTEN: Final = 200.0
 """Seconds after which a page that says nothing of itself has gone."""
 OFFERED: Final = 20.0
 """Seconds that what was read for a static form is kept for the page that will show it."""
-_AT_ONCE: Final = frozenset({"open", "leave"})
+AT_EXIT: Final = 3.0
+"""Seconds that a process which ends waits for what is to stay of its cells."""
+SENT: Final = 0.1
+"""Seconds in which a message is sent."""
+_AT_ONCE: Final = frozenset({"open", "leave", "settle"})
 SHARE: Final = 20
 """Drawing the static form takes at most one part in so many of the time."""
 
@@ -150,6 +156,14 @@ class Publisher:
         """Draw *cell* no more, and call *last* on the publisher's thread, which draws what is to stay."""
         self._begin()
         self.tell("leave", (cell, last))
+
+    def settle(self) -> None:
+        """Wait until what is to stay of the cells that were left is drawn, but not for long."""
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            drawn = threading.Event()
+            self.tell("settle", drawn)
+            drawn.wait(AT_EXIT)
 
     def timeline(self, instance: Instance[Any], *, offer: bool = False) -> Timeline:
         """Return the timeline of the newest run; what is known of it here is not read again.
@@ -293,6 +307,8 @@ class Publisher:
             for shown in self._shown.values():
                 shown.cells.pop(cell, None)
             last()
+        elif what == "settle":
+            content.set()
 
     def _of(self, run: int) -> list[_Shown]:
         return [shown for (_, key), shown in self._shown.items() if key == run]
@@ -409,3 +425,14 @@ def _refresh(shown: _Shown) -> None:
 
 provider = Publisher()
 """The one of this kernel."""
+
+
+@atexit.register
+def _at_exit() -> None:
+    """The kernel ends. A large message that is not copied would be sent from memory that is no more."""
+    if provider._thread is None:
+        return
+    with suppress(Exception):
+        identity.shell().kernel.session.copy_threshold = sys.maxsize
+    provider.settle()
+    threading.Event().wait(SENT)  # what was sent just before was not copied

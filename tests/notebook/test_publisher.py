@@ -245,3 +245,12 @@ def test_what_is_to_stay_of_a_cell_is_drawn_after_all_else_and_on_the_publishers
     assert handle.result(20) == 2
     publisher.timeline(handle)
     assert drawn.empty()
+
+
+def test_a_process_that_ends_waits_for_what_is_to_stay_of_its_cells() -> None:
+    program = (
+        "import time\nfrom romancy_nb.notebook.live_timeline import provider\n"
+        "for n in range(3):\n    provider.leave(object(), lambda n=n: (time.sleep(0.2), print(n, flush=True)))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout.split() == ["0", "1", "2"]
