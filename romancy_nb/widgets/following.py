@@ -31,7 +31,7 @@ class Following:
     """
 
     def __init__(self, rows: Iterable[Row], runs: Iterable[Sequence[Any]] = (), alive: bool = True) -> None:
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._deltas = Deltas(Reading(rows))
         self.alive = alive
         self._runs: tuple[RunLine, ...] = ()

@@ -243,8 +243,14 @@ def test_an_undo_of_the_run_is_offered_where_something_is_left_to_undo_behind_th
 
 
 def test_a_failed_row_is_tried_again_when_nothing_goes_on_and_an_undo_that_gave_up_is_decided() -> None:
+    story = Story().asks("0:0", "a", T)
+    story.add(ev.ACTIVITY_FAILED, T, "0:0", attempt=1, value={"type": "E", "message": "m"})
+    story.add(ev.RUN_FAILED, T + S)
+    assert rows(story)["0:0"]["actions"] == ["retry", "code"]
+    story.add(ev.RUN_COMPENSATED, T + 2 * S)  # what is undone is never taken up
+    assert rows(story)["0:0"]["actions"] == ["code"]
     found = rows(undone())
-    assert found["0:2"]["actions"] == ["retry", "code"]
+    assert found["0:2"]["actions"] == ["code"]
     assert found["undo:0:0"]["actions"] == ["retry", "skip", "done", "code"]
     assert found["undo:0:1"]["actions"] == ["code"]
     assert found["0:0"]["actions"] == ["fork", "code"]
