@@ -81,6 +81,7 @@ class _Shown:
         told: number of the last row that all its pages were told of; others read on in what is shared.
         stale: does the history have to be read again?
         beside: does another run of its instance stand otherwise?
+        file: the journal's file as it was when it was looked at; a run that rests may be taken up by another process.
         forgotten: was what it recorded removed, so that pages have to be told all of it again?
     """
 
@@ -99,6 +100,7 @@ class _Shown:
     stale: bool = False
     beside: bool = False
     forgotten: bool = False
+    file: tuple[int, ...] = ()
     look: float = field(default_factory=lambda: monotonic() + LOOK)
     over: bool = False
 
@@ -264,7 +266,7 @@ class Publisher:
         due = [*(each[3] for each in waiting), *(offer.end for offer in self._offers.values())]
         for shown in self._shown.values():
             if shown.over:
-                due.append(shown.seen + FORGOTTEN)
+                due.append(shown.look)
                 continue
             if shown.undrawn:
                 due += shown.cells.values()
@@ -351,7 +353,7 @@ class Publisher:
 
     def _publish(self, shown: _Shown) -> None:
         now = monotonic()
-        if shown.stale or shown.beside or (not shown.here and not shown.over and shown.look <= now):
+        if shown.stale or shown.beside or (shown.look <= now and _may_be_other(shown)):
             self._read(shown)
         known = shown.following.seq
         if known != shown.told:
@@ -414,6 +416,17 @@ def _read_again(shown: _Shown, found: looking.Found) -> None:
     shown.following.now_runs(found.runs)
     shown.following.alive, shown.here = found.alive, found.here
     shown.changed = shown.undrawn = True
+
+
+def _may_be_other(shown: _Shown) -> bool:
+    """May another process have advanced it? Of one that rests only the file is looked at, and not while it is in use here."""
+    if not shown.over:
+        return not shown.here
+    shown.look = monotonic() + LOOK
+    if shown.engine is not launch.connected() or shown.engine.journal.held:
+        return False
+    before, shown.file = shown.file, looking.file_of(shown.engine.journal.where)
+    return shown.file != before
 
 
 def _refresh(shown: _Shown) -> None:

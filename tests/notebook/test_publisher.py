@@ -136,6 +136,26 @@ def test_a_run_of_another_process_is_followed_by_looking(journal: Any, publisher
         child.wait()
 
 
+def test_a_run_that_rests_is_followed_when_another_process_takes_it_up(
+    journal: Any, publisher: Publisher, tmp_path: Any
+) -> None:
+    program = (
+        "import sys, pathlib, romancy_nb as rn\nrn.connect(sys.argv[1])\n"
+        "@rn.activity(retry=rn.RetryPolicy(max_attempts=1))\ndef opens(path: str) -> str:\n"
+        "    return pathlib.Path(path).read_text()\n"
+        "@rn.workflow(on_failure='pause')\ndef elsewhere(path: str) -> str:\n    return opens(path)\n"
+        "try:\n    elsewhere.run(sys.argv[2], instance_id='far')\nexcept Exception:\n    pass\n"
+    )
+    command = [sys.executable, "-c", program, str(journal), str(tmp_path / "there")]
+    subprocess.run(command, check=True, timeout=60)
+    page = Page()
+    assert publisher.open("timeline:far:1", page.messages.put)
+    assert page.until(bool)["status"] == "paused"
+    (tmp_path / "there").write_text("now it is")
+    subprocess.run(command, check=True, timeout=60)
+    assert page.until(lambda view: view["status"] == "completed")["rows"][0]["status"] == "completed"
+
+
 def tabs(view: dict[str, Any]) -> list[tuple[int, str]]:
     return [(run["number"], run["status"]) for run in view["runs"]]
 
