@@ -212,6 +212,7 @@ class DuckDBJournal:
             self._drop()
             fresh = forgetting.compact(self._path, migrate.CONFIG)
             migrate.put_in_place(fresh, self._path)
+            self._opened = locking.which(self._path)  # it is we who replaced it
         except Exception as error:
             self._drop()
             raise migrate.explain(error, self._path, "forgetting") from error
