@@ -319,6 +319,7 @@ class Publisher:
         shown = self._shown.get((id(engine), found.run))
         if shown is None:
             shown = _Shown(engine, found.run, found.instance, following, found.here)
+            shown.file = looking.file_of(engine.journal.where)
             self._shown[id(engine), found.run] = shown
             _read_again(shown, found)
         elif found.rows and found.rows[-1].seq > shown.following.seq:
@@ -426,6 +427,8 @@ def _may_be_other(shown: _Shown) -> bool:
     if shown.engine is not launch.connected() or shown.engine.journal.held:
         return False
     before, shown.file = shown.file, looking.file_of(shown.engine.journal.where)
+    if before[2:3] != shown.file[2:3]:  # the file was made anew: something was forgotten
+        shown.stale = shown.forgotten = True
     return shown.file != before
 
 

@@ -227,6 +227,16 @@ def test_a_page_is_told_when_what_it_shows_was_forgotten(publisher: Publisher) -
     assert "forgotten" in publisher.timeline(handle).view.input
 
 
+def test_a_page_is_told_when_another_process_forgot_what_it_shows(journal: Any, publisher: Publisher) -> None:
+    handle, page = brief.start(3), Page()
+    handle.result(20)
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    assert page.until(bool)["input"] == "steps=3"
+    program = "import sys, romancy_nb as rn\nrn.connect(sys.argv[1])\nrn.forget(sys.argv[2])\n"
+    subprocess.run([sys.executable, "-c", program, str(journal), handle.id], check=True, timeout=60)
+    assert page.until(lambda view: view["input"] != "steps=3")["input"] == "forgotten"
+
+
 def test_a_comparison_is_told_anew_while_one_of_the_two_goes_on(publisher: Publisher) -> None:
     ended, going, living, page = brief.start(2), followed.start(2), Living(publisher), Page()
     ended.result(20)
