@@ -505,6 +505,14 @@ def test_it_fits_narrow_columns_and_its_texts_can_be_read_in_both_colours(canvas
     canvas.picture(f"timeline-wide-{'dark' if dark else 'light'}")
 
 
+def test_no_fold_lies_over_a_name_where_names_stand_above_the_bars(canvas: Canvas) -> None:
+    canvas.load(width=420)
+    canvas.draw(drawn.order_view())
+    wash = "all => all.map(each => getComputedStyle(each, '::after').backgroundImage)"
+    assert canvas.page.locator(".rn-gap").evaluate_all(wash) == ["none", "none"]
+    canvas.picture("timeline-narrow-folds")
+
+
 _CONTRAST = """() => {
     const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
     const over = (colours) => {
