@@ -10,6 +10,7 @@ import pytest
 from romancy_nb.core import events as ev
 from romancy_nb.core import saga
 from romancy_nb.widgets.snapshot import snapshot
+from romancy_nb.widgets.timeline import Timeline
 from romancy_nb.widgets.wire import view_json
 
 from .histories import HOUR, S, Story, T, many, order, outside, undone
@@ -74,6 +75,7 @@ def test_a_view_has_the_fields_of_version_2() -> None:
             "cost",
             "undoes",
             "undone_by",
+            "decided",
             "child",
             "actions",
         ]
@@ -288,3 +290,16 @@ def test_the_order_of_rows_is_that_of_the_snapshot() -> None:
     for story in (order(), outside(), undone(), many(30)):
         view = snapshot(story.rows(), now=T)
         assert [row["id"] for row in view_json(view)["rows"] if row["kind"] != "branch"] == [s.call for s in view.steps]
+
+
+def test_a_step_whose_undo_a_person_skipped_is_not_said_to_be_undone() -> None:
+    story = undone()
+    assert [
+        line
+        for line in str(Timeline(snapshot(story.rows(), now=T))).splitlines()
+        if "undone" in line and "hotel" in line
+    ]
+    for action, said in (("skip", False), ("done", True)):
+        story.add(ev.COMPENSATION_RESOLVED, T + 7 * S, "undo:0:0", action=action)
+        (flight,) = (line for line in str(Timeline(snapshot(story.rows(), now=T))).splitlines() if " flight(" in line)
+        assert ("undone" in flight) is said
