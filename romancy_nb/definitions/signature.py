@@ -36,6 +36,7 @@ __all__ = ["Inputs", "Signature"]
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+_OF_A_START = frozenset({"instance_id", "new", "redo"})  # what says how a workflow is started, and is no argument of it
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
@@ -348,6 +349,8 @@ class Signature:
             more = f" (did you mean `{near[0]}`?)" if near else ""
             if name == "ctx" and self.takes_context:
                 more = " (the context is passed for you)"
+            if name in _OF_A_START and self.what.startswith("workflow "):
+                more = f" (write {self.what.removeprefix('workflow ')}.run(…, {name}=…))"
             positional = " by name" if name in self.parameters else ""
             problems.append(f"does not take `{name}`{positional}{more}")
         if twice:

@@ -204,11 +204,10 @@ class DuckDBJournal:
             JournalUnwritable, JournalDamaged, JournalError: it could not be done; the journal is as it was.
         """
         self._use()
-        connection = self._connection
-        assert connection is not None
+        assert self._connection is not None
         before = self._path.stat().st_size
         try:
-            forgetting.forget(connection, runs, at)
+            forgetting.forget(self._connection, runs, at)
             self._drop()
             migrate.put_in_place(forgetting.compact(self._path, migrate.CONFIG), self._path)
             self._opened = locking.which(self._path)  # that it is another file is our doing

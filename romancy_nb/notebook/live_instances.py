@@ -11,12 +11,11 @@ import threading
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy_nb.clock import monotonic, now_us
 from romancy_nb.errors import InstanceNotFound, RomancyError
-from romancy_nb.runtime import launch, listing
+from romancy_nb.runtime import launch, listing, looking
 from romancy_nb.runtime.filters import Filter
 from romancy_nb.runtime.listing import Listing
 from romancy_nb.widgets import table
@@ -187,7 +186,7 @@ class Tables:
         engine = launch.connected()
         if engine is None:
             return
-        file = _as_it_is(engine.journal.where)
+        file = looking.file_of(engine.journal.where)
         quiet = engine is self._engine and not engine.journal.held and file == self._file
         if not quiet or self._looked + 10 * PACE < monotonic():
             engine.ask(self._up_to_date)
@@ -199,16 +198,6 @@ class Tables:
         for anchor, each in shown:
             each.n += 1
             each.send({"kind": "delta", "anchor": anchor, "n": each.n, "set": {"stamp": self._stamp}})
-
-
-def _as_it_is(where: str) -> tuple[int, ...]:
-    """What tells whether anybody has written to the journal; empty where it is no file."""
-    found: list[int] = []
-    for path in (where, f"{where}.wal"):
-        with suppress(OSError):
-            stat = Path(path).stat()
-            found += [stat.st_mtime_ns, stat.st_size, stat.st_ino]
-    return tuple(found)
 
 
 provider: Final = Tables()

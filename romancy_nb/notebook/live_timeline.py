@@ -7,7 +7,9 @@ is saved in the middle is true; where no page does, it is what the person sees, 
 
 from __future__ import annotations
 
+import atexit
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from romancy_nb.clock import monotonic, now_us
 from romancy_nb.errors import RomancyError
-from romancy_nb.notebook import timeline_asks
+from romancy_nb.notebook import identity, timeline_asks
 from romancy_nb.notebook.shared_reading import SharedReading
 from romancy_nb.runtime import launch, looking
 from romancy_nb.widgets.timeline import Timeline, runs_of
@@ -43,7 +45,11 @@ FORGOTTEN: Final = 200.0
 """Seconds after which a page that says nothing of itself has gone."""
 OFFERED: Final = 20.0
 """Seconds that what was read for a static form is kept for the page that will show it."""
-_AT_ONCE: Final = frozenset({"open", "leave"})
+AT_EXIT: Final = 3.0
+"""Seconds that a process which ends waits for what is to stay of its cells."""
+SENT: Final = 0.1
+"""Seconds in which a message is sent."""
+_AT_ONCE: Final = frozenset({"open", "leave", "settle"})
 SHARE: Final = 20
 """Drawing the static form takes at most one part in so many of the time."""
 
@@ -76,6 +82,7 @@ class _Shown:
         told: number of the last row that all its pages were told of; others read on in what is shared.
         stale: does the history have to be read again?
         beside: does another run of its instance stand otherwise?
+        file: the journal's file as it was when it was looked at; a run that rests may be taken up by another process.
         forgotten: was what it recorded removed, so that pages have to be told all of it again?
         reported: what its steps report in another process, when that was last looked for.
     """
@@ -96,6 +103,7 @@ class _Shown:
     beside: bool = False
     forgotten: bool = False
     reported: dict[str, Report] = field(default_factory=dict)
+    file: tuple[int, ...] = ()
     look: float = field(default_factory=lambda: monotonic() + LOOK)
     over: bool = False
 
@@ -156,6 +164,14 @@ class Publisher:
         """Draw *cell* no more, and call *last* on the publisher's thread, which draws what is to stay."""
         self._begin()
         self.tell("leave", (cell, last))
+
+    def settle(self) -> None:
+        """Wait until what is to stay of the cells that were left is drawn, but not for long."""
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            drawn = threading.Event()
+            self.tell("settle", drawn)
+            drawn.wait(AT_EXIT)
 
     def timeline(self, instance: Instance[Any], *, offer: bool = False) -> Timeline:
         """Return the timeline of the newest run; what is known of it here is not read again.
@@ -260,7 +276,7 @@ class Publisher:
         due = [*(each[3] for each in waiting), *(offer.end for offer in self._offers.values())]
         for shown in self._shown.values():
             if shown.over:
-                due.append(shown.seen + FORGOTTEN)
+                due.append(shown.look)
                 continue
             if shown.undrawn:
                 due += shown.cells.values()
@@ -304,6 +320,8 @@ class Publisher:
             for shown in self._shown.values():
                 shown.cells.pop(cell, None)
             last()
+        elif what == "settle":
+            content.set()
 
     def _of(self, run: int) -> list[_Shown]:
         return [shown for (_, key), shown in self._shown.items() if key == run]
@@ -312,6 +330,7 @@ class Publisher:
         shown = self._shown.get((id(engine), found.run))
         if shown is None:
             shown = _Shown(engine, found.run, found.instance, following, found.here)
+            shown.file = looking.file_of(engine.journal.where)
             self._shown[id(engine), found.run] = shown
             _read_again(shown, found)
             if following.forgets != self._forgets.get(found.run, 0):
@@ -350,7 +369,7 @@ class Publisher:
 
     def _publish(self, shown: _Shown) -> None:
         now = monotonic()
-        if shown.stale or shown.beside or (not shown.here and not shown.over and shown.look <= now):
+        if shown.stale or shown.beside or (shown.look <= now and _may_be_other(shown)):
             self._read(shown)
         known = shown.following.seq
         if known != shown.told:
@@ -421,6 +440,19 @@ def _read_again(shown: _Shown, found: looking.Found) -> None:
     shown.changed = shown.undrawn = True
 
 
+def _may_be_other(shown: _Shown) -> bool:
+    """May another process have advanced it? Of one that rests only the file is looked at, and not while it is in use here."""
+    if not shown.over:
+        return not shown.here
+    shown.look = monotonic() + LOOK
+    if shown.engine is not launch.connected() or shown.engine.journal.held:
+        return False
+    before, shown.file = shown.file, looking.file_of(shown.engine.journal.where)
+    if before[2:3] != shown.file[2:3]:  # the file was made anew: something was forgotten
+        shown.stale = shown.forgotten = True
+    return shown.file != before
+
+
 def _refresh(shown: _Shown) -> None:
     """What is no history: how far steps and maps are."""
     shown.following.progress = shown.engine.taps.reports.of(shown.run) if shown.here else shown.reported
@@ -430,3 +462,14 @@ def _refresh(shown: _Shown) -> None:
 
 provider = Publisher()
 """The one of this kernel."""
+
+
+@atexit.register
+def _at_exit() -> None:
+    """The kernel ends. A large message that is not copied would be sent from memory that is no more."""
+    if provider._thread is None:
+        return
+    with suppress(Exception):
+        identity.shell().kernel.session.copy_threshold = sys.maxsize
+    provider.settle()
+    threading.Event().wait(SENT)  # what was sent just before was not copied

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from romancy_nb.core import events as ev
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from romancy_nb.runtime.engine import Engine
     from romancy_nb.runtime.taps import Told
 
-__all__ = ["Found", "RunFacts", "again", "find", "look"]
+__all__ = ["Found", "RunFacts", "again", "file_of", "find", "look"]
 
 
 class RunFacts(NamedTuple):
@@ -115,3 +117,13 @@ def _status(engine: Engine, head: Head) -> str:
 
 def _end(head: Head) -> int | None:
     return head.updated if f"run_{head.status}" in ev.RUN_ENDS else None
+
+
+def file_of(where: str) -> tuple[int, ...]:
+    """What tells whether anybody has written to the journal; empty where it is no file. On any thread."""
+    found: list[int] = []
+    for path in (where, f"{where}.wal"):
+        with suppress(OSError):
+            stat = Path(path).stat()
+            found += [stat.st_mtime_ns, stat.st_size, stat.st_ino]
+    return tuple(found)

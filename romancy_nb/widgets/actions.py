@@ -24,7 +24,8 @@ _OF_RUN: Final[dict[str, tuple[str, ...]]] = {
 }
 """By the status of the run. ``compensate`` only where there is something to undo, as where an undo gave up there is."""
 _GAVE_UP: Final = ("retry", "skip", "done")
-_GOING_ON: Final = frozenset({"running", "waiting", "compensating", "cancelled", "recurred"})
+_GOING_ON: Final = frozenset({"running", "waiting"})
+_NEVER_FORWARD: Final = frozenset({"compensating", "compensated", "compensation_failed", "cancelled", "recurred"})
 
 
 def of_run(view: Snapshot) -> list[str]:
@@ -41,9 +42,12 @@ def of_run(view: Snapshot) -> list[str]:
 
 
 def state(view: Snapshot) -> str:
-    """Return what decides over its rows: ``history`` (there is a newer run), ``rests`` (nothing goes on in it) or ``goes on``."""
+    """Return what decides over its rows: ``history`` (there is a newer run), ``rests`` (nothing goes on in it, and it may be taken
+    up), ``back`` (it is undone or given up, and never goes forward again) or ``goes on``."""
     if any(run.number > view.number for run in view.runs):
         return "history"
+    if view.status in _NEVER_FORWARD or view.words == "undo interrupted":
+        return "back"
     return "goes on" if view.status in _GOING_ON else "rests"
 
 

@@ -70,7 +70,9 @@ class Layout:
         self._names = {step.call: step.name for step in view.steps}
         by_place = {step.call: step for step in view.steps}
         self._undone = {
-            of for of, by in undone_by(view.steps).items() if by_place[by].status == "completed" or by_place[by].decided
+            of
+            for of, by in undone_by(view.steps).items()
+            if by_place[by].status == "completed" or by_place[by].decided == "done"
         }
         self._forward = _rows([step for step in view.steps if step.lane == "forward"])
         self._undo: list[Row] = [step for step in view.steps if step.lane == "undo"]

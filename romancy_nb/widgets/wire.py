@@ -92,6 +92,7 @@ def row_json(step: Step, order: Order, undone: str, state: str) -> Json:
         "cost": costs.words(step.cost),
         "undoes": step.undoes,
         "undone_by": undone,
+        "decided": step.decided,
         "child": step.child,
         "actions": actions.of_step(step, state),
     }
@@ -123,6 +124,7 @@ def branch_json(branch: Branch, order: Order) -> Json:
         "cost": costs.words(branch.cost),
         "undoes": "",
         "undone_by": "",
+        "decided": "",
         "child": "",
         "actions": [],
     }

@@ -150,6 +150,13 @@ def test_a_wrong_call_says_what_is_wrong_and_how_it_is_called(args: Any, kwargs:
     assert "reserve(item: " in str(caught.value)
 
 
+def test_an_option_of_a_start_that_is_given_to_a_call_is_told_where_it_belongs() -> None:
+    with pytest.raises(WrongArguments, match=r"does not take `new` \(write order\.run\(…, new=…\)\)"):
+        Signature.of(reserve, what="workflow order").bind(("a",), {"new": True})
+    with pytest.raises(WrongArguments, match=r"does not take `new`\. It is called"):
+        of(reserve).bind(("a",), {"new": True})
+
+
 def everything(a: int, b: int = 2, /, c: int = 3, *rest: int, d: int = 4, e: int, **more: int) -> tuple[Any, ...]:
     return a, b, c, rest, d, e, more
 

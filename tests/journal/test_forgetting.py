@@ -15,6 +15,7 @@ import pytest
 import romancy_nb as rn
 from romancy_nb.errors import CannotRestore, InstanceNotFound, RunProblem
 from romancy_nb.journal.forgetting import forgotten_body
+from romancy_nb.journal.on_duckdb import DuckDBJournal
 
 BIG = 400_000
 
@@ -173,3 +174,18 @@ def test_a_forgotten_body_keeps_what_is_no_payload() -> None:
     ]
     assert "$forgotten" in forgotten_body(body) and '{"x":1}' not in forgotten_body(body)
     assert forgotten_body("AT\tT\tc\tn\td\te\t0\t\t\t").endswith("\t\t\t")
+
+
+def test_a_journal_that_made_its_file_anew_does_not_take_it_for_somebody_elses(path: Path) -> None:
+    found = keep.start("confidential")
+    found.result(20)
+    rn.disconnect()
+    journal = DuckDBJournal(path)
+    journal.acquire(5)
+    try:
+        (head,) = journal.runs(found.id)
+        journal.forget([head.run], head.updated)
+        assert not journal.foreign()
+    finally:
+        journal.release(for_good=True)
+    assert not journal.foreign()

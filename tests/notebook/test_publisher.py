@@ -136,6 +136,26 @@ def test_a_run_of_another_process_is_followed_by_looking(journal: Any, publisher
         child.wait()
 
 
+def test_a_run_that_rests_is_followed_when_another_process_takes_it_up(
+    journal: Any, publisher: Publisher, tmp_path: Any
+) -> None:
+    program = (
+        "import sys, pathlib, romancy_nb as rn\nrn.connect(sys.argv[1])\n"
+        "@rn.activity(retry=rn.RetryPolicy(max_attempts=1))\ndef opens(path: str) -> str:\n"
+        "    return pathlib.Path(path).read_text()\n"
+        "@rn.workflow(on_failure='pause')\ndef elsewhere(path: str) -> str:\n    return opens(path)\n"
+        "try:\n    elsewhere.run(sys.argv[2], instance_id='far')\nexcept Exception:\n    pass\n"
+    )
+    command = [sys.executable, "-c", program, str(journal), str(tmp_path / "there")]
+    subprocess.run(command, check=True, timeout=60)
+    page = Page()
+    assert publisher.open("timeline:far:1", page.messages.put)
+    assert page.until(bool)["status"] == "paused"
+    (tmp_path / "there").write_text("now it is")
+    subprocess.run(command, check=True, timeout=60)
+    assert page.until(lambda view: view["status"] == "completed")["rows"][0]["status"] == "completed"
+
+
 def tabs(view: dict[str, Any]) -> list[tuple[int, str]]:
     return [(run["number"], run["status"]) for run in view["runs"]]
 
@@ -269,6 +289,16 @@ def test_a_page_is_told_of_what_a_cell_has_read_of_a_run_elsewhere(publisher: Pu
     assert page.until(lambda view: view["status"] == "completed")
 
 
+def test_a_page_is_told_when_another_process_forgot_what_it_shows(journal: Any, publisher: Publisher) -> None:
+    handle, page = brief.start(3), Page()
+    handle.result(20)
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    assert page.until(bool)["input"] == "steps=3"
+    program = "import sys, romancy_nb as rn\nrn.connect(sys.argv[1])\nrn.forget(sys.argv[2])\n"
+    subprocess.run([sys.executable, "-c", program, str(journal), handle.id], check=True, timeout=60)
+    assert page.until(lambda view: view["input"] != "steps=3")["input"] == "forgotten"
+
+
 def test_a_comparison_is_told_anew_while_one_of_the_two_goes_on(publisher: Publisher) -> None:
     ended, going, living, page = brief.start(2), followed.start(2), Living(publisher), Page()
     ended.result(20)
@@ -307,3 +337,12 @@ def test_what_is_to_stay_of_a_cell_is_drawn_after_all_else_and_on_the_publishers
     assert handle.result(20) == 2
     publisher.timeline(handle)
     assert drawn.empty()
+
+
+def test_a_process_that_ends_waits_for_what_is_to_stay_of_its_cells() -> None:
+    program = (
+        "import time\nfrom romancy_nb.notebook.live_timeline import provider\n"
+        "for n in range(3):\n    provider.leave(object(), lambda n=n: (time.sleep(0.2), print(n, flush=True)))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout.split() == ["0", "1", "2"]

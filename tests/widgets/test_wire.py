@@ -10,6 +10,7 @@ import pytest
 from romancy_nb.core import events as ev
 from romancy_nb.core import saga
 from romancy_nb.widgets.snapshot import snapshot
+from romancy_nb.widgets.timeline import Timeline
 from romancy_nb.widgets.wire import view_json
 
 from .histories import HOUR, S, Story, T, many, order, outside, undone
@@ -74,6 +75,7 @@ def test_a_view_has_the_fields_of_version_2() -> None:
             "cost",
             "undoes",
             "undone_by",
+            "decided",
             "child",
             "actions",
         ]
@@ -243,8 +245,14 @@ def test_an_undo_of_the_run_is_offered_where_something_is_left_to_undo_behind_th
 
 
 def test_a_failed_row_is_tried_again_when_nothing_goes_on_and_an_undo_that_gave_up_is_decided() -> None:
+    story = Story().asks("0:0", "a", T)
+    story.add(ev.ACTIVITY_FAILED, T, "0:0", attempt=1, value={"type": "E", "message": "m"})
+    story.add(ev.RUN_FAILED, T + S)
+    assert rows(story)["0:0"]["actions"] == ["retry", "code"]
+    story.add(ev.RUN_COMPENSATED, T + 2 * S)  # what is undone is never taken up
+    assert rows(story)["0:0"]["actions"] == ["code"]
     found = rows(undone())
-    assert found["0:2"]["actions"] == ["retry", "code"]
+    assert found["0:2"]["actions"] == ["code"]
     assert found["undo:0:0"]["actions"] == ["retry", "skip", "done", "code"]
     assert found["undo:0:1"]["actions"] == ["code"]
     assert found["0:0"]["actions"] == ["fork", "code"]
@@ -282,3 +290,16 @@ def test_the_order_of_rows_is_that_of_the_snapshot() -> None:
     for story in (order(), outside(), undone(), many(30)):
         view = snapshot(story.rows(), now=T)
         assert [row["id"] for row in view_json(view)["rows"] if row["kind"] != "branch"] == [s.call for s in view.steps]
+
+
+def test_a_step_whose_undo_a_person_skipped_is_not_said_to_be_undone() -> None:
+    story = undone()
+    assert [
+        line
+        for line in str(Timeline(snapshot(story.rows(), now=T))).splitlines()
+        if "undone" in line and "hotel" in line
+    ]
+    for action, said in (("skip", False), ("done", True)):
+        story.add(ev.COMPENSATION_RESOLVED, T + 7 * S, "undo:0:0", action=action)
+        (flight,) = (line for line in str(Timeline(snapshot(story.rows(), now=T))).splitlines() if " flight(" in line)
+        assert ("undone" in flight) is said

@@ -201,7 +201,7 @@ class InstancesTable {
   drawTools() {
     const { counts, total, failed } = this.rows;
     const all = Object.values(counts.states).reduce((sum, each) => sum + each, 0);
-    this.said.textContent = failed || (all === total ? `${total.toLocaleString()} instances` : `${total.toLocaleString()} of ${all.toLocaleString()}`);
+    this.said.textContent = failed || (all === total ? `${total.toLocaleString()} instance${total === 1 ? "" : "s"}` : `${total.toLocaleString()} of ${all.toLocaleString()}`);
     const states = Object.keys(this.view.states).filter((name) => counts.states[name] || this.filter.status.includes(name));
     const shape = JSON.stringify([states.map((name) => counts.states[name]), states, this.filter.status]);
     if (shape !== this.chipped) {

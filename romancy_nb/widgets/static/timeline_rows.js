@@ -12,11 +12,17 @@ const SPARE = 8; // rows that are drawn above and below what is in sight
 const [TALL, FLAT] = [46, 28]; // pixels of a row: in a narrow column the name stands above the bar
 const MOST_HIGH = 470;
 
+// An undo may have failed, or a person left things as they are.
+function undone(store, row) {
+  const by = row.undone_by ? store.get(row.undone_by) : null;
+  return by && (by.status === "completed" || by.decided === "done");
+}
+
 function told(store, row, now) {
   const [, words] = LOOKS[row.look] ?? ["", row.status];
   if (row.kind === "lane") return `${row.name}: ${row.note}`;
   const said = row.note && row.note !== words ? `${words}, ${row.note}` : words;
-  const tie = row.undoes ? `, undoes ${store.get(row.undoes)?.name ?? row.undoes}` : row.undone_by ? ", undone" : "";
+  const tie = row.undoes ? `, undoes ${store.get(row.undoes)?.name ?? row.undoes}` : undone(store, row) ? ", undone" : "";
   const took = spent(row, now);
   return `${row.label || row.name}: ${said}${row.attempts.length > 1 ? `, ${row.attempts.length} attempts` : ""}${took ? `, ${took}` : ""}${tie}${row.progress ? `, ${progressWords(row.progress)}` : ""}`;
 }
@@ -110,7 +116,7 @@ function timelineRows(chart) {
     put(parts.name, call ? row.name : row.label);
     put(parts.label, call ? row.label.slice(row.name.length) : "");
     const it = row.progress;
-    put(parts.note, it && row.status === "running" ? progressWords(it) : row.undone_by && row.look !== "failed" ? `${row.note ? `${row.note}, ` : ""}undone ↩` : row.note || "");
+    put(parts.note, it && row.status === "running" ? progressWords(it) : undone(store, row) && row.look !== "failed" ? `${row.note ? `${row.note}, ` : ""}undone ↩` : row.note || "");
     node.style.setProperty("--rn-depth", Math.min(store.level(row) - 1, 12));
     const title = row.kind === "lane" ? "" : `${row.label || row.name}${row.note ? `\n${row.note}` : ""}${row.cost ? `\n${row.cost}` : ""}`;
     if (node.title !== title) node.title = title;

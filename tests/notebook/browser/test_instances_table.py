@@ -97,7 +97,7 @@ def test_filters_count_what_they_would_show(book: Book, table: Locator) -> None:
     expect(table.locator(".rn-count")).to_have_text("36 instances")
     table.get_by_label("Workflow").select_option("")
     table.get_by_label("Search instances").fill("<script>")
-    expect(table.locator(".rn-count")).to_have_text("1 instances")
+    expect(table.locator(".rn-count")).to_have_text("1 instance")
     expect(rows(table).first).to_contain_text("<script>window.hacked")
     table.get_by_label("Search instances").fill("")
     table.get_by_role("button", name="Instance", exact=True).click()

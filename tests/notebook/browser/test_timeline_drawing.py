@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 from romancy_nb.widgets.axis import axis_of, segments
 from romancy_nb.words import duration
 from tests.widgets import drawn
-from tests.widgets.histories import HOUR, S, T, order
+from tests.widgets.histories import HOUR, S, T, order, undone
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
@@ -124,6 +124,13 @@ def test_the_undo_lane_stands_below_and_each_undo_is_tied_to_what_it_undoes(canv
     assert page.locator(".rn-tied").evaluate_all("all => all.map(each => each.dataset.id)") == ["0:0", "undo:0:0"]
     row(page, "lane:undo").locator(".rn-twist").click()
     expect(page.locator(".rn-trow")).to_have_count(5)
+
+
+def test_a_step_whose_undo_failed_is_not_said_to_be_undone(canvas: Canvas) -> None:
+    canvas.draw(drawn.view(undone()))
+    expect(row(canvas.page, "0:1").locator(".rn-note")).to_have_text("undone ↩")
+    expect(row(canvas.page, "0:0").locator(".rn-note")).to_have_text("")
+    assert "undone" not in (row(canvas.page, "0:0").locator(".rn-track").get_attribute("aria-label") or "")
 
 
 def test_running_bars_grow_by_the_browsers_clock_and_stop_when_the_run_ends(canvas: Canvas) -> None:
@@ -312,8 +319,10 @@ def test_details_show_values_errors_code_and_how_to_act(canvas: Canvas) -> None:
         key="order-7/0:3",
         attributes=[["model", "m-1"]],
     )  # fmt: skip
+    view = drawn.view(drawn.saga())
+    next(each for each in view["rows"] if each["id"] == "0:3")["actions"] = ["retry", "code"]  # as before it was undone
     canvas.draw(
-        drawn.view(drawn.saga()),
+        view,
         details=found,
         act={"said": "It is tried again."},
         code={"code": "rn.instance('order-7').retry()"},
@@ -503,6 +512,14 @@ def test_it_fits_narrow_columns_and_its_texts_can_be_read_in_both_colours(canvas
     faint = page.evaluate(_CONTRAST)
     assert faint == []
     canvas.picture(f"timeline-wide-{'dark' if dark else 'light'}")
+
+
+def test_no_fold_lies_over_a_name_where_names_stand_above_the_bars(canvas: Canvas) -> None:
+    canvas.load(width=420)
+    canvas.draw(drawn.order_view())
+    wash = "all => all.map(each => getComputedStyle(each, '::after').backgroundImage)"
+    assert canvas.page.locator(".rn-gap").evaluate_all(wash) == ["none", "none"]
+    canvas.picture("timeline-narrow-folds")
 
 
 _CONTRAST = """() => {
