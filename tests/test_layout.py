@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "payloads": {"errors"},
     "core": {"payloads.payload", "errors"},
     "definitions": {"core", "payloads", "errors"},
-    "journal": {"core.events", "payloads", "errors", "clock"},
+    "journal": {"core.events", "payloads", "errors", "clock", "words"},
     "runtime": {"journal", "definitions", "core", "payloads", "errors", "clock", "settings", "words"},
     "widgets": {"journal", "core", "payloads", "errors", "clock", "words"},
     "shown": {"widgets", "errors", "words"},
@@ -57,7 +57,7 @@ THREADS = {"threading", "_thread", "concurrent", "multiprocessing"}
 IDENTITY_OF_THREADS = {"get_ident", "current_thread", "main_thread"}
 LOCKS = {"Lock"}
 MAY_START_THREADS = {"runtime", "cli", "demo", "headless", "notebook", "testing"}
-MAY_LOCK = {"core", "definitions", "journal", "payloads"}
+MAY_LOCK = {"core", "definitions", "journal", "payloads", "widgets"}
 NOT_IN_CORE = (THREADS - {"threading"}) | {
     "time",
     "random",

@@ -34,7 +34,7 @@ class Following:
     def __init__(
         self, rows: Iterable[Row], runs: Iterable[Sequence[Any]] = (), alive: bool = True, forgets: int = 0
     ) -> None:
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self.forgets = forgets
         self._deltas = Deltas(Reading(rows))
         self.alive = alive
