@@ -124,6 +124,13 @@ def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
 
 
+def _timeline(found: Any) -> Any:
+    from romancy_nb import settings
+    from romancy_nb.widgets.timeline import Timeline
+
+    return Timeline.of(found, whole=settings.get("embed") == "full")
+
+
 def _wire() -> None:
     """Connect the rooms that may not know each other: definitions to the engine, the engine to what shows it."""
     if _wired:
@@ -138,7 +145,7 @@ def _wire() -> None:
     use_observer(lambda: import_module("romancy_nb.notebook.output").observer())
     use_form(lambda asked: import_module("romancy_nb.widgets.forms").form_of(asked).data())
     use_living(lambda found: import_module("romancy_nb.notebook.in_marimo").display(found))
-    use_timeline(lambda found: import_module("romancy_nb.widgets.timeline").Timeline.of(found))
+    use_timeline(_timeline)
     use_comparison(lambda one, other: import_module("romancy_nb.notebook.comparing").compare(one, other))
     use_display(lambda found: import_module("romancy_nb.notebook.output").display(found))
     use_table(

@@ -263,7 +263,7 @@ def _follow(instance: Instance[Any], *, draws: bool) -> None:
             following = Following(found.rows)
         following.take(found.rows)
         following.now_runs(found.runs)
-        following.alive, known, number = found.alive, following.seq, found.number
+        following.alive, following.progress, known, number = found.alive, found.progress, following.seq, found.number
         view = following.snapshot(clock.now_us())
         still_open = [step.kind for step in view.steps if step.status in {"running", "waiting"}]
         over = not view.live or (bool(still_open) and _RESTS.issuperset(still_open))

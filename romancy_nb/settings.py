@@ -32,11 +32,13 @@ class Setting:
         name: as in ``%config Romancy.<name>`` and in ``pyproject.toml``.
         default: what holds when nobody says anything; its type is the setting's.
         text: what it does, for people.
+        choices: what a text may be; empty: anything.
     """
 
     name: str
     default: str | int | bool
     text: str
+    choices: tuple[str, ...] = ()
 
     @property
     def variable(self) -> str:
@@ -52,7 +54,7 @@ class Setting:
             case int():
                 return "a whole number from 0 up"
             case _:
-                return "a text"
+                return " or ".join(self.choices) or "a text"
 
     def accept(self, value: Any) -> str | int | bool:
         """Return *value*, as TOML or Python has it, as a value of this setting.
@@ -67,7 +69,7 @@ class Setting:
                 pass
             case int() if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
                 return value
-            case str() if isinstance(value, str | os.PathLike):
+            case str() if isinstance(value, str | os.PathLike) and self._may_be(os.fspath(value)):
                 return os.fspath(value)
         raise ValueError(f"{value!r} is not {self.wants}")
 
@@ -82,9 +84,12 @@ class Setting:
                 return text.lower() in _TRUE
             case int() if not isinstance(self.default, bool) and text.isascii() and text.isdigit():
                 return int(text)
-            case str():
+            case str() if self._may_be(text):
                 return text
         raise ValueError(f"{text!r} is not {self.wants}")
+
+    def _may_be(self, text: str) -> bool:
+        return not self.choices or text in self.choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,12 @@ SETTINGS: Final[dict[str, Setting]] = {
         Setting("journal", "", "the journal's file; empty: the project's .romancy/journal.duckdb"),
         Setting("namespace", "", "goes into the ids of instances, so that people who share a journal stay apart"),
         Setting("show", True, "show the timeline at the end of a call"),
+        Setting(
+            "embed",
+            "preview",
+            "what a notebook file has of inputs and results: preview (at most 120 characters of each) or full",
+            ("preview", "full"),
+        ),
         Setting("capture_limit", 262_144, "bytes of an activity's output that are kept with its step"),
     )
 }

@@ -11,7 +11,7 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
-__all__ = ["age", "clean", "clip", "count", "duration", "fit", "legible", "moment", "utc", "width", "wrapped"]
+__all__ = ["age", "clean", "clip", "count", "duration", "fit", "legible", "moment", "quoted", "utc", "width", "wrapped"]
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MS: Final = 1_000
@@ -107,6 +107,17 @@ def _off_the_calendar(us: int) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """Return ``1 step`` or ``1,200 steps``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def quoted(word: str) -> str:
+    """Return *word* as one word of a line of ``%romancy``: in quotes where a person would have to write them.
+
+    >>> quoted("order-7"), quoted("my order"), quoted('12" pipe'), quoted("why?")
+    ('order-7', '"my order"', '\'12" pipe\'', '"why?"')
+    """
+    if word and not any(char.isspace() or char in "'\"?!" for char in word):  # a line that ends with ? asks for help
+        return word
+    return f"'{word}'" if '"' in word else f'"{word}"'
 
 
 def clean(text: str) -> str:

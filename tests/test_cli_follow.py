@@ -18,7 +18,8 @@ PROGRAM = """
 import pathlib, sys, time, romancy_nb as rn
 rn.connect("journal.duckdb")
 @rn.activity
-def waits(gate: str) -> str:
+def waits(ctx: rn.Context, gate: str) -> str:
+    ctx.progress(3, 8, "pages")
     while not pathlib.Path(gate).exists():
         time.sleep(0.02)
     return gate
@@ -67,7 +68,7 @@ def test_a_timeline_is_as_wide_as_the_terminal_and_keeps_its_notes(tmp_path: Pat
     assert max(width(line) for line in lines) < 70
 
 
-def test_follow_draws_over_a_run_of_another_process_until_it_rests(tmp_path: Path) -> None:
+def test_follow_draws_over_a_run_of_another_process_with_its_progress_until_it_rests(tmp_path: Path) -> None:
     pty = pytest.importorskip("pty")
     far = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     screen, slave = pty.openpty()
@@ -77,7 +78,7 @@ def test_follow_draws_over_a_run_of_another_process_until_it_rests(tmp_path: Pat
         follows = subprocess.Popen(command, cwd=tmp_path, stdout=slave, stderr=slave)
         os.close(slave)
         seen = b""
-        while b"running" not in seen or b"\x1b[J" not in seen:
+        while b"running" not in seen or b"3 of 8" not in seen or b"\x1b[J" not in seen:
             seen += os.read(screen, 65_536)
         (tmp_path / "gate").touch()
         with suppress(OSError):  # nobody writes there any more

@@ -57,7 +57,7 @@ THREADS = {"threading", "_thread", "concurrent", "multiprocessing"}
 IDENTITY_OF_THREADS = {"get_ident", "current_thread", "main_thread"}
 LOCKS = {"Lock"}
 MAY_START_THREADS = {"runtime", "cli", "demo", "headless", "notebook", "testing"}
-MAY_LOCK = {"core", "definitions", "journal", "payloads", "widgets"}
+MAY_LOCK = {"core", "definitions", "journal", "payloads"}
 NOT_IN_CORE = (THREADS - {"threading"}) | {
     "time",
     "random",

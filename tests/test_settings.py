@@ -73,6 +73,7 @@ def test_the_nearest_pyproject_counts(project: Path) -> None:
         ("[tool.romancy_nb]\nshow = false\ncapture_limit = 'many'", ["capture_limit", "'many'", "a whole number"]),
         ("[tool.romancy_nb]\nshow = false\ncapture_limit = -1", ["capture_limit", "-1"]),
         ("[tool.romancy_nb]\nshow = false\nnamespace = true", ["namespace", "True", "a text"]),
+        ("[tool.romancy_nb]\nshow = false\nembed = 'all'", ["embed", "'all'", "preview or full"]),
     ],
 )
 def test_what_cannot_be_used_is_named_once_and_the_rest_counts(

@@ -7,6 +7,7 @@ used: two cells of one notebook must not end up with two journals because a cell
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ __all__ = ["FILE", "FOLDER", "VARIABLE", "Location", "find_journal", "named_jour
 VARIABLE: Final = "ROMANCY_JOURNAL"
 FOLDER: Final = ".romancy"
 FILE: Final = "journal.duckdb"
+_PASSWORD: Final = re.compile(r"^(\w[\w+.-]*://[^:/@]*):[^/]*@")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Location:
     """Where a journal is, or will be.
 
@@ -32,6 +34,12 @@ class Location:
     path: Path | str
     new: bool
     why: str
+
+    def __repr__(self) -> str:
+        """Say it as a cell shows it whose last line connects."""
+        new = "new, " if self.new and not self.why.startswith("new") else ""
+        where = _PASSWORD.sub(r"\1:•••@", str(self.path))
+        return f"Journal {where} ({new}{self.why})"
 
 
 def find_journal(start: Path | None, env: Mapping[str, str]) -> Location:

@@ -15,6 +15,7 @@ from romancy_nb.runtime import awaited, launch, typed
 from romancy_nb.runtime.awaited import Standing
 from romancy_nb.runtime.instance import Instance
 from romancy_nb.runtime.questions import Question
+from romancy_nb.words import quoted
 
 __all__ = ["Questions", "answer", "evaluator", "how", "questions", "remember", "seen", "send", "taken_apart"]
 
@@ -85,7 +86,7 @@ def answer(found: Instance[Any], text: str, question: str, namespace: dict[str, 
             launch.current(), found.id, text, question or None, via=_VIA, evaluate=evaluator(namespace)
         )
     except typed.NoValue as nothing:
-        print(f"{nothing} %romancy answer {found.id} ...")
+        print(f"{nothing} %romancy answer {quoted(found.id)} ...")
         return
     print(f"{one.question} {words.clip(typed.shown(value), 80)}. {receipt.says}")
 

@@ -9,6 +9,7 @@ from romancy_nb.core import events as ev
 from romancy_nb.notebook import attending, question_card
 from romancy_nb.runtime import launch, typed
 from romancy_nb.runtime.questions import Question, asked_by
+from romancy_nb.words import quoted
 
 if TYPE_CHECKING:
     from romancy_nb.notebook.outlet import CellOutlet
@@ -43,14 +44,16 @@ def how_to_answer(resting: Resting) -> list[str]:
         if name.startswith(ev.CHANNEL):
             lines.append(f"{workflow} waits for a message: rn.publish(...)")
         else:
-            lines.append(f"{workflow} waits for event {name!r}. Send it with %romancy send {waiting} {name} JSON")
+            lines.append(
+                f"{workflow} waits for event {name!r}. Send it with %romancy send {quoted(waiting)} {name} JSON"
+            )
     return lines
 
 
 def line_for(one: Question, of: Sequence[Question]) -> str:
     """Return the line that answers *one* of the questions of an instance."""
     which = f" --question {one.event}" if len({each.event for each in of}) > 1 else ""
-    return f"%romancy answer {one.instance_id}{which} {typed.expected(one.schema)}"
+    return f"%romancy answer {quoted(one.instance_id)}{which} {typed.expected(one.schema)}"
 
 
 # -- what the background asks -----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from romancy_nb.notebook import answering, decisions, histories, listed, steps
 from romancy_nb.notebook.command import Command, Words
 from romancy_nb.runtime import launch
 from romancy_nb.runtime.instance import Instance
+from romancy_nb.words import quoted
 
 __all__ = ["COMMANDS", "Command", "RomancyCommands", "split"]
 
@@ -172,8 +173,8 @@ def _resume(shell: Any, words: Words) -> None:
     found = _instance(shell, "resume", words)
     found.resume()
     print(
-        f"{found.workflow_name} {found.id} goes on in the background. %romancy show {found.id} shows how far it is; calling "
-        f"{found.workflow_name} again waits for its result."
+        f"{found.workflow_name} {found.id} goes on in the background. %romancy show {quoted(found.id)} shows how far it is; "
+        f"calling {found.workflow_name} again waits for its result."
     )
 
 

@@ -8,6 +8,7 @@ from IPython.core.error import UsageError
 
 from romancy_nb.runtime import launch
 from romancy_nb.runtime.instance import Instance
+from romancy_nb.words import quoted
 
 __all__ = ["cancel", "compensate", "forget", "resolve", "step_of"]
 
@@ -18,7 +19,9 @@ def cancel(found: Instance[Any], words: tuple[str, ...]) -> None:
     was = found.status
     found.cancel(" ".join(words))
     if was == "cancelled":
-        print(f"{found.workflow_name} {found.id} was cancelled before. %romancy show {found.id} shows what was undone.")
+        print(
+            f"{found.workflow_name} {found.id} was cancelled before. %romancy show {quoted(found.id)} shows what was undone."
+        )
         return
     print(
         f"{found.workflow_name} {found.id} is being cancelled: its code may clean up, then what it did is undone. %romancy show "
@@ -32,7 +35,9 @@ def compensate(found: Instance[Any], words: tuple[str, ...], note: str) -> None:
     step = step_of(words[0]) if words else None
     action = words[1] if len(words) > 1 else "retry"
     found.compensate(step, action, note)
-    print(f"The undo of {found.workflow_name} {found.id} goes on. %romancy show {found.id} shows how far it is.")
+    print(
+        f"The undo of {found.workflow_name} {found.id} goes on. %romancy show {quoted(found.id)} shows how far it is."
+    )
 
 
 def resolve(found: Instance[Any], words: tuple[str, ...], note: str, namespace: dict[str, Any]) -> None:
@@ -54,7 +59,7 @@ def resolve(found: Instance[Any], words: tuple[str, ...], note: str, namespace: 
         except (SyntaxError, NameError) as error:
             raise UsageError(f"%romancy resolve: {words[2]!r} is no Python value here ({error}).") from None
     found.resolve(step_of(words[0]), words[1], result, note)
-    print(f"Noted. %romancy resume {found.id}, or the same call, goes on.")
+    print(f"Noted. %romancy resume {quoted(found.id)}, or the same call, goes on.")
 
 
 def forget(found: Instance[Any]) -> None:

@@ -16,6 +16,7 @@ from romancy_nb.notebook.answering import evaluator, unquoted
 from romancy_nb.notebook.decisions import step_of
 from romancy_nb.runtime import launch, typed
 from romancy_nb.runtime.instance import Instance
+from romancy_nb.words import quoted
 
 __all__ = ["check", "diff", "fork", "taken_apart"]
 
@@ -92,7 +93,8 @@ def fork(text: str, usage: str, namespace: dict[str, Any], find: Find) -> Instan
     found = find(wanted)
     made = found.fork(at, edits or None, instance_id=name)
     print(
-        f"{made.id} goes on in the background from where {found.id} was. %romancy diff {found.id} {made.id} shows what differs; "
+        f"{made.id} goes on in the background from where {found.id} was. "
+        f"%romancy diff {quoted(found.id)} {quoted(made.id)} shows what differs; "
         f"rn.instance({made.id!r}).result() waits for its result."
     )
     return made

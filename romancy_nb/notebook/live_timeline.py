@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from romancy_nb.clock import monotonic, now_us
 from romancy_nb.errors import RomancyError
 from romancy_nb.notebook import timeline_asks
+from romancy_nb.notebook.shared_reading import SharedReading
 from romancy_nb.runtime import launch, looking
-from romancy_nb.widgets.following import Following
 from romancy_nb.widgets.timeline import Timeline, runs_of
 
 if TYPE_CHECKING:
     from romancy_nb.runtime.engine import Engine
     from romancy_nb.runtime.instance import Instance
+    from romancy_nb.runtime.reported import Report
     from romancy_nb.widgets.hub import Send
     from romancy_nb.widgets.snapshot import Snapshot
 
@@ -72,14 +73,17 @@ class _Shown:
         seen: when a page last said that it looks.
         cells: static forms that follow it, with the time of their next drawing.
         changed: is there something to tell?
+        told: number of the last row that all its pages were told of; others read on in what is shared.
         stale: does the history have to be read again?
+        beside: does another run of its instance stand otherwise?
         forgotten: was what it recorded removed, so that pages have to be told all of it again?
+        reported: what its steps report in another process, when that was last looked for.
     """
 
     engine: Engine
     run: int
     instance: str
-    following: Following
+    following: SharedReading
     here: bool
     pages: dict[str, Send] = field(default_factory=dict)
     n: int = 0
@@ -87,8 +91,11 @@ class _Shown:
     cells: dict[Cell, float] = field(default_factory=dict)
     changed: bool = True
     undrawn: bool = True
+    told: int = 0
     stale: bool = False
+    beside: bool = False
     forgotten: bool = False
+    reported: dict[str, Report] = field(default_factory=dict)
     look: float = field(default_factory=lambda: monotonic() + LOOK)
     over: bool = False
 
@@ -97,7 +104,7 @@ class _Offer(NamedTuple):
     """A run that was read for a static form, until *end* (monotonic seconds)."""
 
     engine: Engine
-    following: Following
+    following: SharedReading
     end: float
 
 
@@ -173,7 +180,7 @@ class Publisher:
                 self._thread = threading.Thread(target=self._main, name="romancy publisher", daemon=True)
                 self._thread.start()
 
-    def _found(self, instance: str, number: int | None) -> tuple[Engine, looking.Found, Following] | None:
+    def _found(self, instance: str, number: int | None) -> tuple[Engine, looking.Found, SharedReading] | None:
         engine = launch.current()
         try:
             return engine, *self._look(engine, instance, number)
@@ -183,9 +190,9 @@ class Publisher:
 
     def _look(
         self, engine: Engine, instance: str, number: int | None, *, watch: bool = True
-    ) -> tuple[looking.Found, Following]:
+    ) -> tuple[looking.Found, SharedReading]:
         """Look at a run, and read of it what is not known yet."""
-        known: list[Following] = []
+        known: list[SharedReading] = []
         forgets = 0
 
         def seq(run: int) -> int:
@@ -200,7 +207,7 @@ class Publisher:
         told = self.tell if watch else None
         found = engine.ask(lambda engine: looking.find(engine, instance, number, told, seq))
         if not known:
-            return found, Following(found.rows, found.runs, found.alive, forgets)
+            return found, SharedReading(found.rows, found.runs, found.alive, forgets)
         if found.rows and known[0].take(found.rows):
             self.tell("taken", found.run)  # those who follow it are told by the publisher, which will find nothing new
         return found, known[0]
@@ -257,7 +264,7 @@ class Publisher:
                 continue
             if shown.undrawn:
                 due += shown.cells.values()
-            due.append(shown.look if not shown.here or shown.stale else shown.seen + FORGOTTEN)
+            due.append(shown.look if not shown.here or shown.stale or shown.beside else shown.seen + FORGOTTEN)
         return max(0.01, min(due) - monotonic()) if due else None
 
     def _take(self, item: tuple[str, Any], waiting: list[tuple[Cell, str, int, float]]) -> None:
@@ -277,10 +284,9 @@ class Publisher:
             self._offers = {key: offer for key, offer in self._offers.items() if key[1] != content}
             for shown in self._of(content):
                 shown.stale = shown.forgotten = True
-        elif what == "begun":
+        elif what == "runs":
             for shown in self._shown.values():
-                if shown.instance == content:
-                    shown.stale = shown.changed = True
+                shown.beside = shown.beside or shown.instance == content
         elif what == "open":
             anchor, send, *looked = content
             self._opened(anchor, send, self._known(*looked))
@@ -302,7 +308,7 @@ class Publisher:
     def _of(self, run: int) -> list[_Shown]:
         return [shown for (_, key), shown in self._shown.items() if key == run]
 
-    def _known(self, engine: Engine, found: looking.Found, following: Following) -> _Shown:
+    def _known(self, engine: Engine, found: looking.Found, following: SharedReading) -> _Shown:
         shown = self._shown.get((id(engine), found.run))
         if shown is None:
             shown = _Shown(engine, found.run, found.instance, following, found.here)
@@ -310,23 +316,26 @@ class Publisher:
             _read_again(shown, found)
             if following.forgets != self._forgets.get(found.run, 0):
                 shown.stale = shown.forgotten = True
-            if not engine.taps.watched(
-                found.run
-            ):  # the last one who looked left meanwhile: what came since was told nobody
-                shown.stale = True
+            # the last one who looked may have left meanwhile: then what came since was told to nobody
+            shown.stale = shown.stale or not engine.taps.watched(found.run)
         elif found.rows and found.rows[-1].seq > shown.following.seq:
             _read_again(shown, found)
         return shown
 
     def _opened(self, anchor: str, send: Send, shown: _Shown) -> None:
+        shown.changed = True
         self._publish(shown)  # what this page is told at once, the others are told as a change
-        _refresh(shown)
+        if not shown.pages:
+            _refresh(shown)
         shown.pages[anchor], shown.seen, shown.over = send, monotonic(), False
         self._tell_whole(shown, {anchor: send})
 
     def _tell_whole(self, shown: _Shown, pages: dict[str, Send]) -> None:
+        known = shown.following.seq
         view = shown.following.whole(now_us())
-        shown.over = not view["live"]
+        if shown.following.seq != shown.told:  # somebody read on just now
+            pages = shown.pages
+        shown.told, shown.over = known, not view["live"]
         for anchor, send in list(pages.items()):
             send({"kind": "whole", "anchor": anchor, "what": "timeline", "n": shown.n, "view": view})
 
@@ -341,8 +350,11 @@ class Publisher:
 
     def _publish(self, shown: _Shown) -> None:
         now = monotonic()
-        if shown.stale or (not shown.here and not shown.over and shown.look <= now):
+        if shown.stale or shown.beside or (not shown.here and not shown.over and shown.look <= now):
             self._read(shown)
+        known = shown.following.seq
+        if known != shown.told:
+            shown.changed = shown.undrawn = True
         if shown.forgotten:
             shown.forgotten = False
             self._tell_whole(shown, shown.pages)
@@ -354,7 +366,7 @@ class Publisher:
                 for anchor, send in list(shown.pages.items()):
                     send({"kind": "delta", "anchor": anchor, "n": shown.n, **delta})
                 shown.over = not delta["set"].get("live", not shown.over)
-        shown.changed = False
+        shown.changed, shown.told = False, known
         if shown.pages and now - shown.seen > FORGOTTEN:
             for anchor, send in shown.pages.items():
                 send({"kind": "closed", "anchor": anchor})
@@ -387,11 +399,16 @@ class Publisher:
             lambda engine: looking.again(engine, shown.instance, shown.run, None if stale else known, self.tell)
         )
         if shown.forgotten:
-            shown.following = Following(found.rows, found.runs, found.alive, forgets)
-        shown.stale = False
+            shown.following = SharedReading(found.rows, found.runs, found.alive, forgets)
+        shown.stale = shown.beside = False
         shown.here = found.here
-        if shown.following.now_runs(found.runs) or found.alive != shown.following.alive:
+        if (
+            shown.following.now_runs(found.runs)
+            or found.alive != shown.following.alive
+            or found.progress != shown.reported
+        ):
             shown.changed = shown.undrawn = True
+        shown.reported = found.progress
         shown.following.alive = found.alive
         if found.rows:
             _read_again(shown, found)
@@ -400,13 +417,13 @@ class Publisher:
 def _read_again(shown: _Shown, found: looking.Found) -> None:
     shown.following.take(found.rows)
     shown.following.now_runs(found.runs)
-    shown.following.alive, shown.here = found.alive, found.here
+    shown.following.alive, shown.here, shown.reported = found.alive, found.here, found.progress
     shown.changed = shown.undrawn = True
 
 
 def _refresh(shown: _Shown) -> None:
-    """What is known in memory alone: how far steps and maps are."""
-    shown.following.progress = shown.engine.taps.reports.of(shown.run)
+    """What is no history: how far steps and maps are."""
+    shown.following.progress = shown.engine.taps.reports.of(shown.run) if shown.here else shown.reported
     run = shown.engine.live.get(shown.run)
     shown.following.batch = run.batch.as_dict() if run is not None and run.batch is not None else None
 

@@ -17,7 +17,7 @@ from romancy_nb.payloads.redact import is_secret
 from romancy_nb.runtime import given
 from romancy_nb.runtime.details import Found, find
 from romancy_nb.runtime.instance import Instance
-from romancy_nb.words import clip
+from romancy_nb.words import clip, quoted
 
 __all__ = ["action", "call", "magic", "result_of"]
 
@@ -53,8 +53,7 @@ def magic(*words: str) -> str:
     for word in words:
         if not word.isprintable() or ("'" in word and '"' in word) or word.startswith("--") or not word:
             return ""
-        bare = not any(char.isspace() or char in "'\"?!" for char in word)  # a line that ends with ? asks for help
-        told.append(word if bare else f'"{word}"' if '"' not in word else f"'{word}'")
+        told.append(quoted(word))
     return f"%romancy {' '.join(told)}"
 
 

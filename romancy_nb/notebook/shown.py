@@ -12,6 +12,7 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from romancy_nb import settings
 from romancy_nb.notebook import identity, pages
 from romancy_nb.notebook.outlet import CellOutlet
 from romancy_nb.widgets import fallback
@@ -108,7 +109,7 @@ def show_by_itself(instance: Instance[Any]) -> bool:
 
 def timeline_of(instance: Instance[Any], *, for_page: bool = False) -> Timeline:
     """Return the timeline of *instance* as it is now; what is followed is not read again, nor what is read *for_page* by a page."""
-    if not pages.open_now():
+    if not pages.open_now() or settings.get("embed") == "full":
         found: Timeline = instance.timeline()
         return found
     from romancy_nb.notebook import live_timeline

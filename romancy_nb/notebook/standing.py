@@ -20,6 +20,7 @@ from romancy_nb.runtime.awaited import standings
 from romancy_nb.runtime.engine import Engine
 from romancy_nb.runtime.filters import Filter
 from romancy_nb.runtime.standing import called, status_of
+from romancy_nb.words import quoted
 
 __all__ = ["Item", "Standing", "look"]
 
@@ -163,7 +164,11 @@ def _look(engine: Engine) -> Standing:
         ago = words.age(now - round(updated.timestamp() * 1_000_000))
         items.append(
             Item(
-                instance, workflow, "failed", f"failed {ago}", f"%romancy show {instance} says why; {_again(workflow)}"
+                instance,
+                workflow,
+                "failed",
+                f"failed {ago}",
+                f"%romancy show {quoted(instance)} says why; {_again(workflow)}",
             )
         )
     gave_up = engine.journal.query(
@@ -172,7 +177,14 @@ def _look(engine: Engine) -> Standing:
     for instance, workflow in gave_up.rows:
         says = "an undo of it failed for good, and the rest waits behind it"
         items.insert(
-            0, Item(instance, workflow, "compensation_failed", says, f"%romancy compensate {instance} tries it again")
+            0,
+            Item(
+                instance,
+                workflow,
+                "compensation_failed",
+                says,
+                f"%romancy compensate {quoted(instance)} tries it again",
+            ),
         )
     total = len(engine.journal.known())
     return Standing(engine.journal.where, total, tuple(items), max(0, len(heads) - _MOST))
@@ -199,7 +211,7 @@ def _awaited(found: Stands) -> list[Item]:
         match wait.what:
             case "event":
                 says = f"waits for event {wait.name!r}"
-                line = f"%romancy send {found.instance} {wait.name} {typed.expected(wait.schema)}"
+                line = f"%romancy send {quoted(found.instance)} {wait.name} {typed.expected(wait.schema)}"
             case "message":
                 channel = wait.name.removeprefix(ev.CHANNEL)
                 says = "waits for a message" + (f" on channel {channel!r}" if wait.name != ev.ANY_CHANNEL else "")
@@ -214,7 +226,7 @@ def _item(engine: Engine, head: Head, stands: Stands, now: int) -> Item:
     status, _ = status_of(engine, head.instance)
     ago = words.age(now - head.updated)
     here = head.instance in engine.newest
-    show = f"%romancy show {head.instance}"
+    show = f"%romancy show {quoted(head.instance)}"
     match status:
         case "running" if here:
             says, then = f"running here, for {words.duration(now - head.started)}{_in_flight(engine, head)}", show
@@ -228,13 +240,15 @@ def _item(engine: Engine, head: Head, stands: Stands, now: int) -> Item:
             says, then = _paused(engine, head, ago)
         case "interrupted" if head.status == "compensating":
             says = f"its undo was interrupted {ago}; what is undone is kept"
-            then = f"%romancy resume {head.instance}, or calling {called(head.workflow)} again, goes on with it"
+            then = f"%romancy resume {quoted(head.instance)}, or calling {called(head.workflow)} again, goes on with it"
         case "interrupted":
             says = f"its kernel ended {ago} while it ran; what completed is kept"
-            then = f"{_again(head.workflow)}, or %romancy resume {head.instance}"
+            then = f"{_again(head.workflow)}, or %romancy resume {quoted(head.instance)}"
         case "stuck":
             says = f"its code no longer fits its history, {ago}; nothing is lost"
-            then = f"%romancy check {head.instance} says where; {_again(head.workflow)} and keeps what still fits"
+            then = (
+                f"%romancy check {quoted(head.instance)} says where; {_again(head.workflow)} and keeps what still fits"
+            )
         case _:
             says, then = f"{status.replace('_', ' ')} {ago}", show
     return Item(head.instance, head.workflow, status, says, then)
@@ -264,17 +278,17 @@ def _paused(engine: Engine, head: Head, ago: str) -> tuple[str, str]:
         if row.event.kind == ev.RUN_PAUSED:
             reason = str((row.event.meta or {}).get("reason", ""))
             break
-    resume = f"{_again(head.workflow)}, or %romancy resume {head.instance}"
+    resume = f"{_again(head.workflow)}, or %romancy resume {quoted(head.instance)}"
     match reason:
         case "error":
             return (
                 f"paused {ago} by an error in its code",
-                f"%romancy show {head.instance} says which; mend it, then call it",
+                f"%romancy show {quoted(head.instance)} says which; mend it, then call it",
             )
         case "doubt":
             return (
                 f"paused {ago}: a step may have run, and nobody knows how it ended",
-                f"%romancy show {head.instance} says which; %romancy resolve {head.instance} STEP … answers",
+                f"%romancy show {quoted(head.instance)} says which; %romancy resolve {quoted(head.instance)} STEP … answers",
             )
         case _:
             return f"stopped {ago}", resume

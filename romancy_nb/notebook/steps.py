@@ -14,6 +14,7 @@ from romancy_nb.notebook import acting
 from romancy_nb.notebook.decisions import step_of
 from romancy_nb.runtime.called import read_call
 from romancy_nb.runtime.instance import Instance
+from romancy_nb.words import quoted
 
 __all__ = ["code", "place_of", "retry"]
 
@@ -25,7 +26,7 @@ def retry(found: Instance[Any], words: tuple[str, ...]) -> None:
     __tracebackhide__ = True
     rows = found.rows()
     place = place_of(found, rows, words[0]) if words else _failed(found, rows)
-    print(f"{acting.perform(found, 'retry', place)} %romancy show {found.id} shows how far it is.")
+    print(f"{acting.perform(found, 'retry', place)} %romancy show {quoted(found.id)} shows how far it is.")
 
 
 def code(found: Instance[Any], words: tuple[str, ...]) -> None:
@@ -66,4 +67,6 @@ def _failed(found: Instance[Any], rows: list[Row]) -> str:
             call = read_call(rows, row.event.call)
             if call is not None and not call.ok:
                 return call.intent.call
-    raise RunProblem(f"No step of instance {found.id} has failed. %romancy resume {found.id} goes on where it stopped.")
+    raise RunProblem(
+        f"No step of instance {found.id} has failed. %romancy resume {quoted(found.id)} goes on where it stopped."
+    )

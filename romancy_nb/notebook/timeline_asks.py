@@ -33,7 +33,7 @@ def view_of(instance: str, number: int | None) -> dict[str, Any]:
     """Return the whole view of a run as it is just now."""
     found = launch.current().ask(lambda engine: looking.find(engine, instance, number))
     following = Following(found.rows, found.runs, found.alive)
-    following.progress = launch.current().taps.reports.of(found.run)
+    following.progress = found.progress
     return following.whole(now_us())
 
 

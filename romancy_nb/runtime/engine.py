@@ -481,6 +481,7 @@ class Engine(Notebooks):
         for host in self._hosts:
             host.close()
         self._dispatcher.close()
+        self.taps.close()
         self.stopped = True
         item.reply.put(None)
 

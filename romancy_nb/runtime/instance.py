@@ -16,7 +16,7 @@ from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.protocol import Row
 from romancy_nb.payloads.codec import decode
 from romancy_nb.payloads.payload import Payload
-from romancy_nb.runtime import relatives
+from romancy_nb.runtime import looking, relatives
 from romancy_nb.runtime.branching import Branching
 from romancy_nb.runtime.heartbeat import heartbeat
 from romancy_nb.runtime.hosts import SIGNALS
@@ -263,6 +263,11 @@ class Instance(Branching[T]):
     def rows(self) -> list[Row]:
         """Return the newest run's history as the journal keeps it, binary parts described and not read."""
         return list(self._engine.ask(lambda engine: rows_of(engine, self.id)))
+
+    def _look(self) -> looking.Found:
+        """The newest run as it is just now, for what shows it."""
+        found: looking.Found = self._engine.ask(lambda engine: looking.find(engine, self.id, None))
+        return found
 
     def timeline(self) -> Any:
         """Return what shows the newest run as a timeline: in a notebook, or as text with ``print``."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from romancy_nb.core import events as ev
 from romancy_nb.core.transitions import ACTIVE
 from romancy_nb.journal.protocol import Head, Row
+from romancy_nb.runtime import reported
+from romancy_nb.runtime.reported import Report
 from romancy_nb.runtime.standing import head_of
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Found:
         runs: the runs of its instance, oldest first.
         alive: does a process advance it?
         here: does this one?
+        progress: what its running steps report, by place.
     """
 
     run: int
@@ -48,6 +51,7 @@ class Found:
     runs: tuple[RunFacts, ...]
     alive: bool
     here: bool
+    progress: dict[str, Report]
 
 
 def find(
@@ -68,16 +72,16 @@ def find(
     heads = engine.journal.runs(instance)
     found = head if number is None else next((each for each in heads if each.number == number), head)
     if told is not None:
-        engine.taps.watch(found.run, instance, told)
+        engine.taps.watch(found.run, instance, told, [each.run for each in heads])
     rows = engine.journal.load(found.run, parts=False) if found.last_seq > known(found.run) else []
     return _found(engine, found, heads, rows)
 
 
 def again(engine: Engine, instance: str, run: int, known: int | None, told: Told | None = None) -> Found:
     """Look at a run once more; its rows only where there are more than *known*, or where that is None."""
-    if told is not None:
-        engine.taps.watch(run, instance, told)
     heads = engine.journal.runs(instance)
+    if told is not None:
+        engine.taps.watch(run, instance, told, [each.run for each in heads])
     head = next((each for each in heads if each.run == run), None) or engine.journal.run_heads([run])[run]
     rows = engine.journal.load(run, parts=False) if known is None or head.last_seq > known else []
     return _found(engine, head, heads, rows)
@@ -94,7 +98,9 @@ def look(engine: Engine, *, instance: str, known: int, number: int) -> Found:
 def _found(engine: Engine, head: Head, heads: list[Head], rows: list[Row]) -> Found:
     facts = tuple(RunFacts(each.number, _status(engine, each), "", each.started, _end(each)) for each in heads)
     here = _here(engine, head)
-    return Found(head.run, head.number, head.instance, rows, facts, here or engine.held_elsewhere(head), here)
+    elsewhere = not here and engine.held_elsewhere(head)
+    told = reported.read(engine.journal.where, head.owner, head.run) if elsewhere else engine.taps.reports.of(head.run)
+    return Found(head.run, head.number, head.instance, rows, facts, here or elsewhere, here, told)
 
 
 def _here(engine: Engine, head: Head) -> bool:

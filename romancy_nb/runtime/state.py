@@ -72,7 +72,7 @@ class State:
         self.stopped = False
         self.sessions: set[Session] = set()
         self.limits = Limits()
-        self.taps = Taps()
+        self.taps = Taps(journal.where, self.token)
         self._timers = Timers()
         self._dispatcher = Dispatcher(self.inbox)
         self._hosts = [ThreadHost(f"romancy workflow {n}") for n in range(THREADS)]

@@ -9,37 +9,46 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final
+from typing import Any
 
 from romancy_nb.clock import monotonic
 from romancy_nb.core import events as ev
+from romancy_nb.core.transitions import STATUS_AFTER
 from romancy_nb.journal.protocol import Row
+from romancy_nb.runtime.ownership import Owner
+from romancy_nb.runtime.reported import Report, ReportFile
 
 __all__ = ["Report", "Reports", "Taps", "Told"]
 
-PACE_US: Final = 200_000
-"""µs between two words to whoever follows that an activity has got further."""
-
 Told = Callable[[str, Any], object]
-"""Is told ``("rows", [Row, …])``, ``("begun", instance)`` (it has a new run), ``("report", key of the run)`` or ``("forgotten", key
-of the run)``; returns at once."""
+"""Is told ``("rows", [Row, …])``, ``("runs", instance)`` (another run of it has begun, or stands otherwise), ``("report", key of
+the run)`` or ``("forgotten", key of the run)``; returns at once."""
 
 
 class Taps:
-    """Who follows which runs of one engine. Changed and asked on any thread: each change makes the table anew."""
+    """Who follows which runs of one engine. Changed and asked on any thread: each change makes the table anew.
 
-    def __init__(self) -> None:
+    Args:
+        where: the journal, beside whose file other processes find what steps report.
+        owner: token of the engine.
+    """
+
+    def __init__(self, where: str = "", owner: Owner = "") -> None:
         self._runs: dict[int, tuple[str, Told]] = {}
+        self._beside: dict[int, str] = {}
         self._change = threading.Lock()
-        self.reports = Reports(self._stirred)
+        self._file = ReportFile(where, owner, lambda: self.reports.all())
+        self.reports = Reports(self._stirred, self._file.changed)
 
     def __bool__(self) -> bool:
         return bool(self._runs)
 
-    def watch(self, run: int, instance: str, told: Told) -> None:
-        """Have *told* told of what becomes of the run with this key, and of later runs of *instance*."""
+    def watch(self, run: int, instance: str, told: Told, beside: Collection[int] = ()) -> None:
+        """Have *told* told of what becomes of the run with this key, and how other runs of *instance* stand: those with the keys
+        *beside*, and later ones."""
         with self._change:
             self._runs = {**self._runs, run: (instance, told)}
+            self._beside = {**self._beside, **dict.fromkeys(beside, instance)}
 
     def watched(self, run: int) -> bool:
         """Is anybody told of the run with this key?"""
@@ -49,6 +58,8 @@ class Taps:
         """Tell nobody any more."""
         with self._change:
             self._runs = {key: each for key, each in self._runs.items() if key != run}
+            watched = {instance for instance, _ in self._runs.values()}
+            self._beside = {key: instance for key, instance in self._beside.items() if instance in watched}
 
     def passed(self, rows: Sequence[Row], refused: Collection[int] = ()) -> None:
         """These rows are durable, but for those of the runs that were *refused*."""
@@ -57,12 +68,25 @@ class Taps:
         for row in rows:
             if row.run in watched and row.run not in refused:
                 found.setdefault(row.run, []).append(row)
-            elif row.seq == 1 and row.event.kind == ev.RUN_STARTED:
-                for instance, told in watched.values():
-                    if instance == row.event.call:
-                        told("begun", instance)
+            if row.event.kind in STATUS_AFTER and row.run not in refused:
+                self._stands_otherwise(row, watched)
         for key, those in found.items():
             watched[key][1]("rows", those)
+
+    def _stands_otherwise(self, row: Row, watched: dict[int, tuple[str, Told]]) -> None:
+        """Tell those who follow other runs of its instance."""
+        if row.event.kind == ev.RUN_STARTED:
+            instance = row.event.call
+        elif row.run in self._beside:
+            instance = self._beside[row.run]
+        else:
+            return
+        others = [told for key, (each, told) in watched.items() if each == instance and key != row.run]
+        if others:
+            with self._change:
+                self._beside = {**self._beside, row.run: instance}
+            for told in others:
+                told("runs", instance)
 
     def forgotten(self, runs: Collection[int]) -> None:
         """What these runs recorded was removed: what is known of them is to be read again."""
@@ -71,24 +95,29 @@ class Taps:
             if run in watched:
                 watched[run][1]("forgotten", run)
 
+    def close(self) -> None:
+        """The engine is over: other processes are told nothing any more."""
+        self._file.close()
+
     def _stirred(self, run: int) -> None:
         found = self._runs.get(run)
         if found is not None:
             found[1]("report", run)
 
 
-Report = tuple[float, float | None, str, int, int, float]
-"""How far an activity says it is: done, of how much in all, in words; when it said so, when it first did, and how much was done
-then. Times are µs of a clock that only goes on."""
-
-
 class Reports:
-    """The newest report of each step that is at work. Written by activities on their own threads: each is one assignment."""
+    """The newest report of each step that is at work. Written by activities on their own threads: each is one assignment.
 
-    def __init__(self, stirred: Callable[[int], object]) -> None:
+    Args:
+        stirred: is told the key of a run whose reports nobody has asked for since one has changed.
+        changed: is told that there are reports.
+    """
+
+    def __init__(self, stirred: Callable[[int], object], changed: Callable[[], object] = lambda: None) -> None:
         self._newest: dict[int, dict[str, Report]] = {}
-        self._said: dict[int, int] = {}
+        self._unread: set[int] = set()
         self._stirred = stirred
+        self._changed = changed
 
     def report(self, run: int, place: str, done: float, total: float | None, text: str) -> None:
         """Take what an activity reports, as often as it likes."""
@@ -99,13 +128,19 @@ class Reports:
         before = steps.get(place)
         first_at, first_done = before[4:] if before is not None and done >= before[5] else (now, done)
         steps[place] = (done, total, text, now, first_at, first_done)
-        if now - self._said.get(run, 0) >= PACE_US:
-            self._said[run] = now
+        if run not in self._unread:  # else whoever was told before has this one as well, when they come to ask
+            self._unread.add(run)
             self._stirred(run)
+        self._changed()
 
     def of(self, run: int) -> dict[str, Report]:
         """Return what the steps of a run report now, by place."""
+        self._unread.discard(run)
         return dict(self._newest.get(run, ()))
+
+    def all(self) -> dict[int, dict[str, Report]]:
+        """Return what all steps report now, by run and place."""
+        return {run: dict(steps) for run, steps in list(self._newest.items())}
 
     def over(self, run: int, place: str) -> None:
         """The attempt has ended."""
@@ -114,4 +149,4 @@ class Reports:
             steps.pop(place, None)
             if not steps:
                 self._newest.pop(run, None)
-                self._said.pop(run, None)
+                self._unread.discard(run)

@@ -39,15 +39,18 @@ def html(view: Snapshot, rows: int = 120, *, pictures: bool = True, layout: Layo
     are left out. Whoever has the *layout* of *view* gives it.
     """
     layout = layout or Layout(view)
+    whole = True
     while True:
-        drawn = Rows(view, layout, layout.axis, pictures).html(rows)
+        drawn = Rows(view, layout, layout.axis, pictures, whole).html(rows)
         made = _document(view, layout.axis, drawn)
-        if len(made.encode()) <= _LIMIT or (rows <= 6 and not pictures):
+        if len(made.encode()) <= _LIMIT or (rows <= 6 and not pictures and not whole):
             return made
         if pictures:
             pictures = False
-        else:
+        elif rows > 40 or (rows > 6 and not whole):
             rows = rows * 2 // 3
+        else:
+            whole = False
 
 
 def _document(view: Snapshot, axis: Axis, rows: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,24 +17,19 @@ Json = dict[str, Any]
 
 
 class Following:
-    """One run as far as it is known here. Any thread may ask: one at a time gets an answer.
+    """One run as far as it is known here.
 
     Args:
         rows: its history.
         runs: number, status, reason, start and end of each run of its instance, for the tabs.
         alive: does a process advance it?
-        forgets: how often what it recorded had been removed when *rows* were read.
 
     Attributes:
         progress: what its running steps report, by place.
         batch: how far the map is that it makes just now; or None.
     """
 
-    def __init__(
-        self, rows: Iterable[Row], runs: Iterable[Sequence[Any]] = (), alive: bool = True, forgets: int = 0
-    ) -> None:
-        self._lock = threading.Lock()
-        self.forgets = forgets
+    def __init__(self, rows: Iterable[Row], runs: Iterable[Sequence[Any]] = (), alive: bool = True) -> None:
         self._deltas = Deltas(Reading(rows))
         self.alive = alive
         self._runs: tuple[RunLine, ...] = ()
@@ -61,36 +55,32 @@ class Following:
         Returns:
             False: some are missing in between, and the history has to be read again.
         """
-        with self._lock:
-            if rows and rows[0].seq > self.seq + 1:
-                return False
-            self._deltas.reading.take(rows)
-            return True
+        if rows and rows[0].seq > self.seq + 1:
+            return False
+        self._deltas.reading.take(rows)
+        return True
 
     def snapshot(self, now: int, alive: bool | None = None, runs: Sequence[RunLine] | None = None) -> Snapshot:
         """Return the view of it, for the forms that need no page; *alive* and *runs* where the caller knows them better."""
-        with self._lock:
-            return view_of(
-                self._deltas.reading,
-                now=now,
-                alive=self.alive if alive is None else alive,
-                runs=self._runs if runs is None else runs,
-                progress=self.progress,
-            )
+        return view_of(
+            self._deltas.reading,
+            now=now,
+            alive=self.alive if alive is None else alive,
+            runs=self._runs if runs is None else runs,
+            progress=self.progress,
+        )
 
     def whole(self, now: int) -> Json:
         """Return all of it, as pages are told."""
-        with self._lock:
-            self._batch = self.batch
-            view = self._deltas.whole(now=now, alive=self.alive, runs=self._runs, progress=self.progress)
-            return {**view, "progress": self.batch}
+        self._batch = self.batch
+        view = self._deltas.whole(now=now, alive=self.alive, runs=self._runs, progress=self.progress)
+        return {**view, "progress": self.batch}
 
     def delta(self, now: int) -> Json | None:
         """Return what is other than when this or ``whole`` was last asked for; None: nothing that a page would not know."""
-        with self._lock:
-            delta = self._deltas.next(now=now, alive=self.alive, runs=self._runs, progress=self.progress)
-            if self.batch != self._batch:
-                self._batch = self.batch
-                delta = delta or {"set": {}, "rows": {}, "order": None, "append": None, "gone": []}
-                delta["set"]["progress"] = self.batch
-            return delta
+        delta = self._deltas.next(now=now, alive=self.alive, runs=self._runs, progress=self.progress)
+        if self.batch != self._batch:
+            self._batch = self.batch
+            delta = delta or {"set": {}, "rows": {}, "order": None, "append": None, "gone": []}
+            delta["set"]["progress"] = self.batch
+        return delta

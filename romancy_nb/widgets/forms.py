@@ -16,7 +16,7 @@ from romancy_nb.payloads.payload import Payload
 from romancy_nb.payloads.redact import is_secret
 from romancy_nb.widgets import preview
 from romancy_nb.widgets.fields import FormField, clean_lines, example, expects, field_of, parts_of
-from romancy_nb.words import clean, clip, utc
+from romancy_nb.words import clean, clip, quoted, utc
 
 __all__ = ["VIA", "Asked", "Form", "form_of", "saved", "text"]
 
@@ -130,7 +130,7 @@ class Form:
         told = json.dumps(fitting, ensure_ascii=False)
         instance, event = clean(self.instance), clean(self.event)
         return (
-            ("in a notebook", f"%romancy send {_word(instance)} {_word(event)} {told}"),
+            ("in a notebook", f"%romancy send {quoted(instance)} {quoted(event)} {told}"),
             ("in a terminal", f"romancy-nb send {shlex.quote(instance)} {shlex.quote(event)} {shlex.quote(told)}"),
             ("in Python", f"rn.instance({instance!r}).answer({fitting!r}, question={event!r})"),
         )
@@ -212,11 +212,6 @@ def _by_field(root: FormField, answer: Any) -> tuple[tuple[str, str], ...]:
     labels = {each.name: each.label for each in root.fields}
     names = [name for name in labels if name in answer] + [str(name) for name in answer if name not in labels]
     return tuple((labels.get(name) or clip(name, 80), _preview(answer[name], name)) for name in names[:_LINES])
-
-
-def _word(text: str) -> str:
-    """An id or a name as one word of a magic's line."""
-    return text if text and not any(char.isspace() or char in "'\"" for char in text) else shlex.quote(text)
 
 
 # -- as text -------------------------------------------------------------------------------------------------------------

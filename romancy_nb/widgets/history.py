@@ -13,7 +13,9 @@ __all__ = ["history_json"]
 _FILE_LIMIT: Final = 20_000
 _NESTING: Final = 8  # how deep nbformat's one-space indentation has become where it writes our JSON
 _ATTEMPTS_KEPT: Final = 5
-_LEFT_OUT: Final = frozenset({"live", "undoable", "progress"})  # what follows from the rest, or is no history
+_LEFT_OUT: Final = frozenset(
+    {"live", "undoable", "progress", "whole_input", "whole_output"}
+)  # what follows from the rest, or is no history
 _RARE: Final = frozenset({"refusals"})
 _RUNS_KEPT: Final = 20
 

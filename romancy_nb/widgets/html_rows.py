@@ -96,13 +96,15 @@ class Rows:
         layout: which rows there are.
         axis: of time.
         pictures: embed small pictures that steps displayed.
+        whole: show whole values where the view has them.
     """
 
-    def __init__(self, view: Snapshot, layout: Layout, axis: Axis, pictures: bool) -> None:
+    def __init__(self, view: Snapshot, layout: Layout, axis: Axis, pictures: bool, whole: bool = True) -> None:
         self._view = view
         self._layout = layout
         self._axis = axis
         self._pictures = pictures
+        self._whole = whole
         self._folds = _folds(axis)
 
     def html(self, limit: int) -> str:
@@ -183,7 +185,7 @@ class Rows:
     def _step(self, step: Step) -> str:
         nested = "&nbsp;" * 4 * (min(step.depth, 8) - 1) + "↳ " if step.depth else ""
         label = f"{nested}{_mark(look_of(step))} {self._called(step)}"
-        facts = _facts(step)
+        facts = _facts(step, self._whole)
         if step.outputs:
             facts.insert(-1, folded(step.outputs, pictures=self._pictures))
         gauged = _gauge(step.progress) if step.progress is not None else ""
@@ -261,14 +263,15 @@ def _folds(axis: Axis) -> str:
     )
 
 
-def _facts(step: Step) -> list[str]:
+def _facts(step: Step, whole: bool) -> list[str]:
     """What stands under a step when it is unfolded."""
+    given, came = (step.whole_input, step.whole_output) if whole else ("", "")
     facts = [
         f'<span style="{FAINT}">{text_of(label)}</span> <code>{text_of(content)}</code>'
         for label, content in (
             ("question", step.question),
-            ("input", "" if step.kind == "timer" else step.input),
-            ("result", step.output),
+            ("input", "" if step.kind == "timer" else given or step.input),
+            ("result", came or step.output),
             ("error", step.error),
             ("child", step.child),
             ("did not fit", step.refused),

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from romancy_nb.payloads.payload import NOTES, Part, Payload, is_forgotten, members
 from romancy_nb.words import clip
 
-__all__ = ["LIMIT", "failure", "inputs", "size", "value"]
+__all__ = ["LIMIT", "WHOLE", "failure", "inputs", "size", "value"]
 
 LIMIT: Final = 120
+WHOLE: Final = 8_000
+"""Characters of a value where a file is to have more of it than a preview."""
 _HIDDEN: Final = "•••"
 _PARSED: Final = 100_000
 _REDACTED: Final = re.compile(r'\{\s*"\$redacted"\s*:.*?(?:\}|$)')
@@ -36,9 +38,9 @@ def value(payload: Payload | None, limit: int = LIMIT) -> str:
     document = _parse(payload.text)
     if document is _UNREAD:
         return _raw(payload.text, limit)
-    if (plain := _plain(document)) is not None:
+    if (plain := _plain(document, _of(payload, limit).most)) is not None:
         return clip(plain, limit)
-    return _joined(_pieces(document, payload.parts), limit)
+    return _joined(_pieces(document, _of(payload, limit)), limit)
 
 
 def inputs(payload: Payload | None, limit: int = LIMIT) -> str:
@@ -52,9 +54,9 @@ def inputs(payload: Payload | None, limit: int = LIMIT) -> str:
         return _raw(payload.text, limit)
     if isinstance(document, dict) and not _tag(document):
         if document.keys() == _BOUND and _is_bound(document):
-            return _joined(_arguments(document["args"], document["kwargs"], payload.parts), limit)
-        return _joined(_arguments([], document, payload.parts), limit)
-    return _joined(_pieces(document, payload.parts), limit)
+            return _joined(_arguments(document["args"], document["kwargs"], _of(payload, limit)), limit)
+        return _joined(_arguments([], document, _of(payload, limit)), limit)
+    return _joined(_pieces(document, _of(payload, limit)), limit)
 
 
 def failure(payload: Payload | None, limit: int = LIMIT) -> str:
@@ -72,11 +74,22 @@ def failure(payload: Payload | None, limit: int = LIMIT) -> str:
         text = next((document[key] for key in _TEXT_KEYS if isinstance(document.get(key), str)), "")
         arguments = document.get("args")
         if not text and isinstance(arguments, list) and arguments:
-            text = _joined(_listed(arguments, payload.parts, 1), limit)
+            text = _joined(_listed(arguments, _of(payload, limit), 1), limit)
         if kind or text:
             short = kind.rpartition(".")[2].rpartition(":")[2]
             return clip(f"{short}: {text}" if short and text else short or text, limit)
     return clip(document, limit) if isinstance(document, str) else value(payload, limit)
+
+
+class _Of(NamedTuple):
+    """What the values of a payload are written with: its parts, and how many characters of a text are looked at."""
+
+    parts: tuple[Part, ...]
+    most: int
+
+
+def _of(payload: Payload, limit: int) -> _Of:
+    return _Of(payload.parts, max(1_000, limit + 1))
 
 
 class _Unread:
@@ -121,59 +134,59 @@ def _tag(document: dict[str, Any]) -> str:
     return first[1:] if first[:1] == "$" and first not in NOTES else ""
 
 
-def _arguments(args: list[Any], kwargs: dict[str, Any], parts: tuple[Part, ...]) -> Iterator[str]:
+def _arguments(args: list[Any], kwargs: dict[str, Any], of: _Of) -> Iterator[str]:
     between = ""
     for item in args:
-        if (plain := _plain(item)) is not None:
+        if (plain := _plain(item, of.most)) is not None:
             yield between + plain
         else:
             yield between
-            yield from _pieces(item, parts, 1)
+            yield from _pieces(item, of, 1)
         between = ", "
     for key, item in members(kwargs):
         yield f"{between}{key}="
-        yield from _pieces(item, parts, 1)
+        yield from _pieces(item, of, 1)
         between = ", "
 
 
-def _plain(document: Any) -> str | None:
+def _plain(document: Any, most: int) -> str | None:
     """Return what has no parts as Python would write it; None for what has some."""
     if isinstance(document, str):
-        return json.dumps(document[:1000], ensure_ascii=False)
+        return json.dumps(document[:most], ensure_ascii=False)
     return repr(document) if document is None or isinstance(document, _NUMBERS) else None
 
 
-def _pieces(document: Any, parts: tuple[Part, ...], depth: int = 0) -> Iterator[str]:
+def _pieces(document: Any, of: _Of, depth: int = 0) -> Iterator[str]:
     """Yield *document* as Python would write it, piece by piece."""
     if depth > _DEEPEST:
         yield "…"
-    elif (plain := _plain(document)) is not None:
+    elif (plain := _plain(document, of.most)) is not None:
         yield plain
     elif isinstance(document, list):
         yield "["
-        yield from _listed(document, parts, depth + 1)
+        yield from _listed(document, of, depth + 1)
         yield "]"
     elif tag := _tag(document):
-        yield from _tagged(tag, document, parts, depth)
+        yield from _tagged(tag, document, of, depth)
     else:
         yield "{"
         between = ""
         for key, item in members(document):
             yield f"{between}{json.dumps(key, ensure_ascii=False)}: "
-            yield from _pieces(item, parts, depth + 1)
+            yield from _pieces(item, of, depth + 1)
             between = ", "
         yield "}"
 
 
-def _listed(items: list[Any], parts: tuple[Part, ...], depth: int) -> Iterator[str]:
+def _listed(items: list[Any], of: _Of, depth: int) -> Iterator[str]:
     between = ""
     for item in items:
         yield between
-        yield from _pieces(item, parts, depth)
+        yield from _pieces(item, of, depth)
         between = ", "
 
 
-def _bracketed(kind: str, items: list[Any], parts: tuple[Part, ...], depth: int) -> Iterator[str]:
+def _bracketed(kind: str, items: list[Any], of: _Of, depth: int) -> Iterator[str]:
     """What Python writes with brackets of its own and JSON cannot: tuples, sets, dicts with keys that are no texts."""
     if kind == "set" and not items:
         yield "set()"
@@ -181,38 +194,38 @@ def _bracketed(kind: str, items: list[Any], parts: tuple[Part, ...], depth: int)
         between = "{"
         for pair in items:
             yield between
-            yield from _pieces(pair[0], parts, depth)
+            yield from _pieces(pair[0], of, depth)
             yield ": "
-            yield from _pieces(pair[1], parts, depth)
+            yield from _pieces(pair[1], of, depth)
             between = ", "
         yield "}" if items else "{}"
     else:
         yield "(" if kind == "tuple" else "{"
-        yield from _listed(items, parts, depth)
+        yield from _listed(items, of, depth)
         yield "}" if kind == "set" else ",)" if len(items) == 1 else ")"
 
 
-def _tagged(tag: str, document: dict[str, Any], parts: tuple[Part, ...], depth: int) -> Iterator[str]:
+def _tagged(tag: str, document: dict[str, Any], of: _Of, depth: int) -> Iterator[str]:
     """What JSON cannot say stands as ``{"$tag": …}``: redacted, binary, or a type and its value."""
     held = document[f"${tag}"]
     if tag == "redacted":
         yield _HIDDEN
     elif tag == "part":
-        known = isinstance(held, int) and 0 <= held < len(parts)
-        yield f"<{parts[held].codec}, {size(parts[held].size)}>" if known else "<binary>"
+        known = isinstance(held, int) and 0 <= held < len(of.parts)
+        yield f"<{of.parts[held].codec}, {size(of.parts[held].size)}>" if known else "<binary>"
     elif len(document) == 1:
-        yield from _pieces(held, parts, depth)
+        yield from _pieces(held, of, depth)
     elif held in ("tuple", "set", "dict") and isinstance(items := document.get("items"), list):
-        yield from _bracketed(held, items, parts, depth + 1)
+        yield from _bracketed(held, items, of, depth + 1)
     else:
         yield f"{held.rpartition('.')[2].rpartition(':')[2]}(" if isinstance(held, str) else f"{tag}("
         rest = {key: item for key, item in document.items() if key != f"${tag}"}
         if len(rest) == 1 and next(iter(rest)) in {"value", "data", "fields"}:
             only = next(iter(rest.values()))
             plain = isinstance(only, dict) and not _tag(only)
-            yield from _arguments([], only, parts) if plain else _pieces(only, parts, depth + 1)
+            yield from _arguments([], only, of) if plain else _pieces(only, of, depth + 1)
         else:
-            yield from _arguments([], rest, parts)
+            yield from _arguments([], rest, of)
         yield ")"
 
 

@@ -28,6 +28,7 @@ class Reading:
         rows: what there is of it.
         executed_since: the last ``seq`` that was there before the call being shown (0: none). Then each step's
             ``origin_now`` says whether it was read from the journal in that call, or executed by it.
+        whole: is more than a preview of values wanted?
 
     Attributes:
         first: the row with which the run begins.
@@ -41,8 +42,9 @@ class Reading:
         ValueError: the history does not begin with ``run_started``.
     """
 
-    def __init__(self, rows: Iterable[Row] = (), executed_since: int | None = None) -> None:
+    def __init__(self, rows: Iterable[Row] = (), executed_since: int | None = None, *, whole: bool = False) -> None:
         self.since = executed_since
+        self._whole = whole
         self.seq = 0
         self.order = Order()
         self.totals = Totals()
@@ -108,7 +110,7 @@ class Reading:
 
     def steps(self, live: bool, ended: bool, progress: Mapping[str, Reported] | None = None) -> dict[str, Step]:
         """Return the steps by place, of a run that is advanced (*live*) or has *ended*; not to be changed."""
-        run = Standing(live, ended, self.since, self.owner)
+        run = Standing(live, ended, self.since, self.owner, self._whole)
         if run != self._stood:
             self._dirty.update(self._calls.open)
             self._stood = run

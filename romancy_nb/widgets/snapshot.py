@@ -187,6 +187,7 @@ def snapshot(
     executed_since: int | None = None,
     runs: Sequence[RunLine] = (),
     progress: Mapping[str, Reported] | None = None,
+    whole: bool = False,
 ) -> Snapshot:
     """Return the view of the run whose history is *rows*.
 
@@ -198,11 +199,12 @@ def snapshot(
             ``origin_now`` says whether it was read from the journal in that call, or executed by it.
         runs: the runs of the instance, for the tabs.
         progress: what running steps have reported, by place.
+        whole: have more than a preview of inputs and results, too.
 
     Raises:
         ValueError: *rows* does not begin with ``run_started``.
     """
-    return view_of(Reading(rows, executed_since), now=now, alive=alive, runs=runs, progress=progress)
+    return view_of(Reading(rows, executed_since, whole=whole), now=now, alive=alive, runs=runs, progress=progress)
 
 
 def view_of(
@@ -233,12 +235,14 @@ def view_of(
         status = status if live else "interrupted"
     else:
         status = _shown_status(status, live, counts)
+    number, reason = int(facts.get("number", 1)), clip(str(facts.get("reason", "")))
+    finished = last.at if ended else None
     return Snapshot(
         version=VERSION,
         instance=clip(start.call),
         workflow=clip(start.name),
-        number=int(facts.get("number", 1)),
-        reason=clip(str(facts.get("reason", ""))),
+        number=number,
+        reason=reason,
         cause=clip(str(facts.get("cause", ""))),
         status=status,
         words=_words(status, facts.get("kind") == "notebook" and not live, undoing and not live),
@@ -246,7 +250,7 @@ def view_of(
         problem=_problem(last, status),
         notebook=clip(str(facts["notebook"])) if facts.get("notebook") else None,
         started=start.at,
-        finished=last.at if ended else None,
+        finished=finished,
         as_of=max(now, reading.recorded) if live else reading.recorded,
         input=preview.inputs(start.payload),
         output=preview.value(last.payload) if last.kind == ev.RUN_COMPLETED else "",
@@ -257,7 +261,11 @@ def view_of(
         undoable=reading.undoable,
         live=live,
         recorded=reading.recorded,
-        runs=tuple(runs),
+        # of the run itself its history knows better than who was asked a while ago
+        runs=tuple(
+            replace(run, status=status, reason=reason, finished=finished) if run.number == number else run
+            for run in runs
+        ),
     )
 
 

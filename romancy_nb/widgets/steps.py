@@ -105,6 +105,8 @@ class Step:
         attributes: what else it says of itself, each with its words.
         progress: how far it says it is, while it runs and somebody looks.
         edited: a person replaced its result, in a fork.
+        whole_input: the inputs, where a file is to have more of them than a preview and they are longer.
+        whole_output: the result, likewise.
     """
 
     seq: int
@@ -138,6 +140,8 @@ class Step:
     attributes: tuple[tuple[str, str], ...] = ()
     progress: Progress | None = None
     edited: bool = False
+    whole_input: str = ""
+    whole_output: str = ""
 
     @property
     def from_journal(self) -> bool:
@@ -170,12 +174,14 @@ class Standing:
         ended: the run has ended; what is still open will never be answered.
         since: the last row that was there before the call being shown; None where nobody asks.
         owner: who owns the run.
+        whole: is more than a preview of values wanted?
     """
 
     live: bool
     ended: bool
     since: int | None
     owner: str
+    whole: bool = False
 
 
 def step_of(call: Call, run: Standing) -> Step:
@@ -221,7 +227,13 @@ def step_of(call: Call, run: Standing) -> Step:
         cost=costs.total(call.attributes),
         attributes=costs.told(call.attributes),
         edited=bool(meta.get("edited")),
+        whole_input=_longer(_input(call, preview.WHOLE)) if run.whole else "",
+        whole_output=_longer(preview.value(result, preview.WHOLE)) if run.whole and status == "completed" else "",
     )
+
+
+def _longer(text: str) -> str:
+    return text if len(text) > preview.LIMIT else ""
 
 
 _CHILDREN: Final = frozenset({"child", "compensation"})
@@ -238,12 +250,12 @@ def _undoable(call: Call, status: str) -> bool:
     return bool(meta.get("undo")) and status == "completed"
 
 
-def _input(call: Call) -> str:
+def _input(call: Call, limit: int = preview.LIMIT) -> str:
     kind = call.intent.kind
     if kind in EXECUTED or kind in {ev.CHILD_STARTED, ev.COMPENSATION_ARMED}:
-        return preview.inputs(call.intent.payload)
+        return preview.inputs(call.intent.payload, limit)
     if kind == ev.MESSAGE_PUBLISHED:
-        return preview.value(call.intent.payload)
+        return preview.value(call.intent.payload, limit)
     delay = (call.intent.meta or {}).get("delay")
     return duration(int(delay * 1_000_000)) if isinstance(delay, int | float) else ""
 

@@ -23,13 +23,12 @@ class Timeline:
         self.view = view
 
     @classmethod
-    def of(cls, instance: Any) -> Timeline:
-        """Return the timeline of *instance* as its journal has it now."""
-        alive = instance.status != "interrupted"
-        rows = instance.rows()
-        first = bool(rows) and (rows[0].event.meta or {}).get("number", 1) == 1
-        runs = [] if first else runs_of(instance)
-        return cls(snapshot(rows, now=now_us(), alive=alive, runs=runs))
+    def of(cls, instance: Any, *, whole: bool = False) -> Timeline:
+        """Return the timeline of *instance* as its journal has it now; *whole*: with more than previews of values."""
+        found = instance._look()
+        runs = runs_of(instance) if found.number > 1 else []
+        told = found.progress
+        return cls(snapshot(found.rows, now=now_us(), alive=found.alive, runs=runs, progress=told, whole=whole))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return fallback.mimebundle(self.view)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from romancy_nb.journal.locate import find_journal, thrown_away
+from romancy_nb.journal.locate import find_journal, named_journal, thrown_away
 
 
 def test_the_variable_wins_over_everything(tmp_path: Path) -> None:
@@ -76,3 +76,16 @@ def test_a_disk_that_is_thrown_away_is_named_with_the_remedy(
 ) -> None:
     found = thrown_away(Path(path), env, mounts)
     assert (found is None) if said is None else (found is not None and said in found)
+
+
+def test_a_cell_that_connects_shows_a_sentence_and_no_password(tmp_path: Path) -> None:
+    assert (
+        repr(find_journal(tmp_path, {})) == f"Journal {tmp_path / '.romancy' / 'journal.duckdb'} (new in this folder)"
+    )
+    found = named_journal(str(tmp_path / "other.duckdb"), "given to rn.connect")
+    assert repr(found) == f"Journal {tmp_path / 'other.duckdb'} (new, given to rn.connect)"
+    (tmp_path / "other.duckdb").touch()
+    found = named_journal(str(tmp_path / "other.duckdb"), "given to rn.connect")
+    assert repr(found) == f"Journal {tmp_path / 'other.duckdb'} (given to rn.connect)"
+    shared = named_journal("postgresql://ada:s3:cret@host:5432/db", "given to rn.connect")
+    assert repr(shared) == "Journal postgresql://ada:•••@host:5432/db (given to rn.connect)"

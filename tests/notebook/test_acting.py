@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from romancy_nb.notebook.acting import ACTIONS, code, perform
 from romancy_nb.notebook.commands import COMMANDS
 from romancy_nb.runtime import typed
 from romancy_nb.runtime.details import details
+from romancy_nb.widgets import actions, modules
 
 DONE: list[str] = []
 FAIL: set[str] = set()
@@ -505,3 +507,14 @@ def test_with_a_run_that_is_not_the_newest_nothing_is_done_and_its_steps_are_its
         with pytest.raises(RunProblem, match="its newest is run 2"):
             timeline_asks.answer(("i", 2), what, {**asked, "run": 1})
     assert "was forked from i" in timeline_asks.answer(("i", 2), "act", asked)["said"]
+
+
+def test_every_button_has_what_it_does_the_code_for_it_and_its_words() -> None:
+    drawn = modules.module(*modules.TIMELINE)
+    table = re.search(r"const ACTIONS = \{(.*?)\n\};", drawn, re.DOTALL)
+    assert table is not None
+    labelled = set(re.findall(r"(\w+): \[", table[1]))
+    assert set(ACTIONS) == set(pasted._ACTIONS)
+    assert labelled - {"code"} == set(ACTIONS) - {"answer"}  # an answer is the form's own button
+    offered = {name for names in actions._OF_RUN.values() for name in names} | {*actions._GAVE_UP}
+    assert offered <= set(ACTIONS)

@@ -184,6 +184,17 @@ def test_the_timeline_is_not_shown_when_the_setting_says_so(own: Kernel) -> None
     assert own.ok("flow(1);").displays == []
 
 
+def test_the_file_has_whole_values_when_the_setting_says_so(own: Kernel) -> None:
+    own.ok(
+        "%load_ext romancy_nb\n@rn.activity\ndef say(text: str) -> str:\n    return text + ' and its end'\n"
+        "@rn.workflow\ndef long(text: str) -> str:\n    return say(text)"
+    )
+    brief = str(own.ok("_ = long('a ' * 300)").displays)
+    assert "say(text=" in brief and "and its end" not in brief
+    own.ok('%config Romancy.embed = "full"')
+    assert "and its end" in str(own.ok("_ = long('a ' * 300)").displays)
+
+
 def test_ipython_config_sets_it_too(shell: Any) -> None:
     settings.clear()
     shell.config.Romancy.show = False

@@ -136,6 +136,41 @@ def test_a_run_of_another_process_is_followed_by_looking(journal: Any, publisher
         child.wait()
 
 
+def tabs(view: dict[str, Any]) -> list[tuple[int, str]]:
+    return [(run["number"], run["status"]) for run in view["runs"]]
+
+
+def test_every_page_of_an_instance_says_how_each_of_its_runs_stands(publisher: Publisher) -> None:
+    gate.set()
+    first, older, newer = followed.start(2), Page(), Page()
+    assert first.result(20) == 2
+    assert publisher.open(f"timeline:{first.id}:1", older.messages.put)
+    assert tabs(older.until(bool)) == [(1, "completed")]
+    gate.clear()
+    second = followed.start(2, redo=["waits"])
+    assert second.id == first.id
+    assert publisher.open(f"timeline:{first.id}:2", newer.messages.put)
+    for page in (older, newer):
+        page.until(lambda view: tabs(view) == [(1, "completed"), (2, "running")])
+    gate.set()
+    assert second.result(20) == 2
+    for page in (older, newer):
+        page.until(lambda view: tabs(view) == [(1, "completed"), (2, "completed")])
+    assert older.view["status"] == newer.view["status"] == "completed"
+
+
+def test_what_one_page_makes_known_is_told_to_the_others(publisher: Publisher, monkeypatch: Any) -> None:
+    monkeypatch.setattr("romancy_nb.runtime.taps.Taps.passed", lambda *_: None)  # as of a run of another process
+    handle, one, other = followed.start(2), Page(), Page()
+    assert publisher.open(f"timeline:{handle.id}:1", one.messages.put)
+    assert one.until(bool)["status"] == "running"
+    gate.set()
+    assert handle.result(20) == 2
+    assert publisher.open(f"timeline:{handle.id}", other.messages.put)
+    assert other.until(bool)["status"] == "completed"
+    assert one.until(lambda view: view["status"] == "completed")["rows"] == other.view["rows"]
+
+
 def test_a_cell_and_a_page_are_shown_one_reading_and_it_is_what_the_journal_says(publisher: Publisher) -> None:
     handle, page = followed.start(30), Page()
     assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)

@@ -77,13 +77,7 @@ def check_balance(world: World, crash: str) -> None:
     for name in stands:
         assert name in keys, f"{crash}: {name} is missing: {done}"
         assert "un-" + name.removeprefix("do-") not in keys, f"{crash}: {name} was undone: {done}"
-    for name in keys:
-        if name.startswith("do-") and name not in stands:
-            undo = "un-" + name.removeprefix("do-")
-            assert undo in keys, f"{crash}: {name} was never undone: {done}"
-            assert done.index(undo) > max(at for at, each in enumerate(done) if each == name), (
-                f"{crash}: {name} happened after its undo: {done}"
-            )
+    worlds.check_undone(done, stands, crash)
 
 
 def crash_and_finish(world: World, crash: str) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import ledger
 import pytest
+from faulty import stop_after
 from processes import Processes, until
-from test_faults import stop_after
 from test_limits import Crowd, crowd, no_limits, queues, quiet, rows  # noqa: F401
 
 import romancy_nb as rn

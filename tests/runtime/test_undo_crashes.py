@@ -60,13 +60,7 @@ def check_balance(world: World, crash: str) -> None:
         wanted = 2 if name == "fails" and world.what == "block" else 1
         assert len(found) <= wanted, f"{crash}: {name} has changed its idempotency key"
     done = [str(line["name"]) for line in lines]
-    for name in keys:
-        if name.startswith("do-") and name not in NEVER_UNDONE:
-            undo = "un-" + name.removeprefix("do-")
-            assert undo in keys, f"{crash}: {name} was never undone: {done}"
-            assert done.index(undo) > max(at for at, each in enumerate(done) if each == name), (
-                f"{crash}: {name} happened after its undo: {done}"
-            )
+    worlds.check_undone(done, NEVER_UNDONE, crash)
     if "pivot" in keys:
         assert "un-kept" not in keys, f"{crash}: what stands before a point of no return was undone"
 

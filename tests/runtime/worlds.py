@@ -6,7 +6,7 @@ import json
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,3 +110,14 @@ def at_some(jobs: list[tuple[W, str]], finish: Callable[[W, str], None]) -> None
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(finish, world, crash) for world, crash in jobs]:
             future.result()
+
+
+def check_undone(done: list[str], stands: Collection[str], crash: str) -> None:
+    """Assert of a ledger's lines that each effect ``do-x`` was followed by its undo ``un-x``, but for those in *stands*."""
+    for name in set(done):
+        if name.startswith("do-") and name not in stands:
+            undo = "un-" + name.removeprefix("do-")
+            assert undo in done, f"{crash}: {name} was never undone: {done}"
+            assert done.index(undo) > max(at for at, each in enumerate(done) if each == name), (
+                f"{crash}: {name} happened after its undo: {done}"
+            )

@@ -10,7 +10,7 @@ import pytest
 
 from romancy_nb.core import events as ev
 from romancy_nb.widgets.axis import axis_of, segments
-from romancy_nb.widgets.fallback import HISTORY_MIME, html, mimebundle, text
+from romancy_nb.widgets.fallback import HISTORY_MIME, history_json, html, mimebundle, text
 from romancy_nb.widgets.layout import Gap, shown_rows
 from romancy_nb.widgets.marks import MARKS
 from romancy_nb.widgets.snapshot import RunLine, Snapshot, snapshot
@@ -117,6 +117,26 @@ def test_ten_thousand_steps_stay_under_300_kb_and_say_what_was_left_out(inputs: 
     assert len(made.encode()) <= 300_000
     assert re.search(r"9,\d\d\d more steps: 9,\d\d\d executed", made)
     Reader(made)
+
+
+def test_a_file_that_is_to_have_whole_values_has_them_where_a_step_is_unfolded() -> None:
+    told, answer = "a " * 600 + "end of the question", [{"text": "word " * 500}, "end of the answer"]
+    secret = {"$redacted": "str"}
+    story = Story().step("0:0", "ask", T, S, {"prompt": told, "key": secret}, value=answer).ends(T + S)
+    brief, whole = snapshot(story.rows(), now=T), snapshot(story.rows(), now=T, whole=True)
+    assert "end of the" not in html(brief) and brief.steps[0].whole_input == ""
+    read = Reader(html(whole)).text
+    assert "end of the question" in read and "end of the answer" in read and "•••" in read
+    assert [text(brief), history_json(brief)] == [text(whole), history_json(whole)]
+
+
+def test_whole_values_stay_under_300_kb_and_previews_take_their_place() -> None:
+    story = Story()
+    for number in range(200):
+        story.step(f"0:{number}", "ask", T, S, {"prompt": HOSTILE * 800}, value='"&<' * 4_000)
+    made = html(snapshot(story.rows(), now=T, whole=True))
+    assert len(made.encode()) <= 300_000
+    assert "more steps" in Reader(made).text
 
 
 def test_a_step_with_a_thousand_attempts_stays_small() -> None:

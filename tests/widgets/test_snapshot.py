@@ -9,7 +9,7 @@ import pytest
 from romancy_nb.core import events as ev
 from romancy_nb.widgets.history import history_json
 from romancy_nb.widgets.marks import note
-from romancy_nb.widgets.snapshot import Snapshot, Step, snapshot
+from romancy_nb.widgets.snapshot import RunLine, Snapshot, Step, snapshot
 
 from .histories import HOUR, S, Story, T, many, order
 
@@ -30,6 +30,14 @@ def test_a_finished_run_tells_its_counts_and_what_the_journal_saved() -> None:
     assert view.saved_us == 41 * S
     assert [step.origin for step in view.steps] == ["reused", "reused", "executed", "executed", "executed"]
     json.dumps(view.as_dict())
+
+
+def test_of_the_run_itself_its_history_knows_better_than_who_lists_the_runs() -> None:
+    lines = (RunLine(1, "failed", "again", T, T + S), RunLine(2, "running", "", T, None))
+    view = seen(order(), runs=lines)
+    assert view.runs[0] == lines[0]
+    assert (view.runs[1].status, view.runs[1].finished) == (view.status, view.finished)
+    assert view.runs[1].reason == view.reason != ""
 
 
 def test_attempts_carry_their_times_and_errors() -> None:
