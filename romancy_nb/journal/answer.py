@@ -78,7 +78,8 @@ class Answer:
             for row in self._rows[:_SHOWN]
         )
         more = f"<p>… {len(self._rows) - _SHOWN} more rows</p>" if len(self._rows) > _SHOWN else ""
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f'<div style="overflow-x:auto">{table}</div>{more}'
 
 
 def _cell(value: Any) -> str:
