@@ -270,7 +270,8 @@ class CellOutlet:
     def _publish(self, bundle: tuple[dict[str, str], dict[str, str]], *, update: bool) -> None:
         data, metadata = self._shown = bundle
         if not update:
-            self.displays(data, metadata, transient={"display_id": self._head})
+            with self._order:  # what a run in the background has printed by now is held back, and stands below
+                self._display(data, metadata, transient={"display_id": self._head})
         else:  # it is found by the id, and nbclient listens only to messages for the cell that runs just then
             self.replace(self._head, data, metadata)
 
