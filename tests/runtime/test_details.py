@@ -134,6 +134,14 @@ def test_an_error_shows_what_led_to_it_and_the_undo_has_the_key_that_it_was_give
     assert [details(found, "0:0", run)["key"] for run in (1, 2)] == KEYS["charge sofa"]
 
 
+def test_an_error_of_a_cell_is_told_without_the_names_that_a_kernel_has_for_it() -> None:
+    traceback = 'Traceback (most recent call last):\n  File "/tmp/ipykernel_70/29.py", line 3, in charge\n__main__.Declined: no\n'
+    payload = Payload(json.dumps({"type": "__main__.Declined", "message": "no", "traceback": traceback}))
+    told = shown_failure(payload)
+    assert told is not None and told["type"] == "Declined"
+    assert "\n  Cell, line 3, in charge\n" in told["traceback"]
+
+
 def test_keys_of_equal_calls_of_redone_and_of_reused_ones_are_those_that_were_given() -> None:
     @rn.activity
     def step(n: int) -> int:

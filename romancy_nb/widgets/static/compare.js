@@ -71,6 +71,9 @@ class Compared {
     if (!anew && this.first === first && this.last === last) return;
     [this.first, this.last] = [first, last];
     this.space.replaceChildren(...this.rows.slice(first, last).map((row, index) => this.row(row, first + index)));
+    const chosen = this.space.querySelector('[aria-selected="true"]');
+    if (chosen) this.list.setAttribute("aria-activedescendant", chosen.id);
+    else this.list.removeAttribute("aria-activedescendant");
   }
 
   row(row, index) {
@@ -125,7 +128,6 @@ class Compared {
     if (top < this.list.scrollTop) this.list.scrollTop = top;
     else if (top + C_ROW > this.list.scrollTop + this.list.clientHeight) this.list.scrollTop = top + C_ROW - this.list.clientHeight;
     this.draw(true);
-    this.list.setAttribute("aria-activedescendant", `${this.id()}-${index}`);
     const asked = ++this.asked;
     let found;
     try {

@@ -148,7 +148,7 @@ class InstancesTable {
       sort ? make("button", { type: "button", class: "rn-sort", text, on: { click: () => this.order(sort) } }) : make("span", { text })));
     this.head = make("div", { class: "rn-irow rn-ihead", role: "row", "aria-rowindex": "1" }, ...this.heads);
     this.scroller = make("div", {
-      class: "rn-scroller", role: "grid", tabindex: "0", "aria-label": "Instances", "aria-colcount": String(COLUMNS.length),
+      class: "rn-scroller", role: "treegrid", tabindex: "0", "aria-label": "Instances", "aria-colcount": String(COLUMNS.length),
       on: { scroll: () => this.soon(), keydown: (event) => this.pressed(event) },
     }, make("div", { role: "rowgroup", class: "rn-sticky" }, this.head), this.inner);
     this.box = make("div", { class: "rn-instances" },

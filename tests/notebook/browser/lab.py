@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 import nbformat
+import pytest
 from started import DEADLINE, ROOT, Server, eventually
 
 if TYPE_CHECKING:
@@ -254,6 +255,12 @@ class Book:
         """Assert that the page asked no other machine for anything and that its console has no errors."""
         assert self.strays == [], f"the page asked for {self.strays}"
         assert self.complaints == [], f"the page's console: {self.complaints}"
+
+    def is_accessible(self, *where: str) -> None:
+        """Assert that axe-core finds no fault in what the selectors *where* find."""
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+        found = axe.run(self.page, context=list(where))
+        assert found.violations_count == 0, found.generate_report()
 
     def close(self) -> None:
         """End the kernel and close the notebook; leave the page to the next one."""

@@ -56,6 +56,7 @@ def test_a_comparison_lives_filters_shows_details_and_is_static_when_the_kernel_
     details.locator("code", has_text="bought cheap").wait_for()
     assert "<b>dear</b>" in details.inner_text() and details.locator(".rn-c-differs").count() == 4
     book.screenshot("compare-light", view)
+    book.is_accessible(".rn-compare")
     view.locator(".rn-c-list").press("ArrowDown")
     details.get_by_text("does not have this step").wait_for()
     view.get_by_label("only what differs").check()
@@ -65,6 +66,7 @@ def test_a_comparison_lives_filters_shows_details_and_is_static_when_the_kernel_
     view.get_by_label("Find a step").fill("")
     book.theme(dark=True)
     book.screenshot("compare-dark", view)
+    book.is_accessible(".rn-compare")
     book.output(2).locator(".rn-compare").wait_for()
     saved = book.save()
     kept = saved.cells[1].outputs[-1]

@@ -63,6 +63,7 @@ def test_ten_thousand_scroll_and_the_page_holds_only_what_is_seen(book: Book, ta
     expect(first).to_contain_text("no van for")
     assert rows(table).count() < 60
     book.screenshot("instances-light", table)
+    book.is_accessible(".rn-instances")
     scroller = table.locator(".rn-scroller")
     slowest = scroller.evaluate(
         """async (node) => {
@@ -140,10 +141,12 @@ def test_what_is_new_appears_by_itself_and_all_can_be_read_narrow_and_dark(book:
     expect(table.locator(".rn-count")).to_have_text(f"{COUNT + 2:,} instances")
     book.theme(dark=True)
     book.screenshot("instances-dark", table)
+    book.is_accessible(".rn-instances")
     book.page.set_viewport_size({"width": 620, "height": 900})
     book.command("application:toggle-left-area")
     expect(table).to_have_attribute("data-narrow", "true")
     book.screenshot("instances-narrow", table)
+    book.is_accessible(".rn-instances")
     box = table.bounding_box()
     assert box and table.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), "nothing is cut at the side"
     saved = eventually(lambda: str(book.save().cells[1].outputs), "the notebook to be saved")
