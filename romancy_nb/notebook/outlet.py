@@ -237,6 +237,12 @@ class CellOutlet:
                 self._update([])
                 settle_later(self)
 
+    def release(self) -> None:
+        """Send what is held back: nothing more comes, and what the cell shows next stands below it."""
+        with self._order:
+            if self._held is not None:
+                self._held.release()
+
     @property
     def headless(self) -> bool:
         """Does nobody read along, so that the output has to be at once as the file is to have it?"""

@@ -78,6 +78,8 @@ class Card:
 
     def left(self, instance: Instance[Any]) -> None:
         """The engine's thread may not wait for itself: history is asked on another one."""
+        with suppress(Exception):
+            self.cell().release()  # before whoever waits for the run in the cell shows its result
 
         def work() -> None:
             try:
