@@ -22,12 +22,10 @@ from romancy_nb.errors import InstanceNotFound, JournalError, RomancyError, RunC
 
 if TYPE_CHECKING:
     from romancy_nb import Instance
-    from romancy_nb.widgets.snapshot import Snapshot
 
 __all__ = ["main"]
 
 _PACE = 1.0  # seconds between two drawings of what is followed
-_WIDE = 100  # columns, where no terminal is
 _RESTS = frozenset({"wait", "question", "channel"})  # kinds of steps that may wait without end
 _ID = "the instance id, or enough of its beginning"
 _INSTANCE_COLUMNS = ("instance_id", "workflow", "status", "run", "created_at", "updated_at", "notebook", "parent")
@@ -232,7 +230,7 @@ def _show(options: argparse.Namespace) -> int:
         if options.follow:
             _follow(instance, draws=not options.json)
         elif not options.json:
-            print(_drawn(instance.timeline().view))
+            print(instance.timeline())
         if not options.json:
             return 0
         where = f"WHERE instance_id = {_quoted(instance.id)}"
@@ -254,6 +252,7 @@ def _follow(instance: Instance[Any], *, draws: bool) -> None:
     from romancy_nb import clock
     from romancy_nb.runtime import launch, looking
     from romancy_nb.widgets.following import Following
+    from romancy_nb.widgets.timeline import Timeline
 
     engine, drawn, known, number = launch.current(), 0, 0, 0
     following = Following(())
@@ -268,19 +267,12 @@ def _follow(instance: Instance[Any], *, draws: bool) -> None:
         still_open = [step.kind for step in view.steps if step.status in {"running", "waiting"}]
         over = not view.live or (bool(still_open) and _RESTS.issuperset(still_open))
         if draws and sys.stdout.isatty():
-            drawn = _drawn_over(_drawn(view), drawn)
+            drawn = _drawn_over(str(Timeline(view)), drawn)
         elif draws and over:
-            print(_drawn(view))
+            print(Timeline(view))
         if over:
             return
         time.sleep(_PACE)
-
-
-def _drawn(view: Snapshot) -> str:
-    """The timeline as wide as the terminal, but for its last column, behind which some begin a new line."""
-    from romancy_nb.widgets import fallback
-
-    return fallback.text(view, _columns() - 1 if _columns() else _WIDE)
 
 
 def _drawn_over(text: str, lines: int) -> int:

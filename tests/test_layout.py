@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "payloads": {"errors"},
     "core": {"payloads.payload", "errors"},
     "definitions": {"core", "payloads", "errors"},
-    "journal": {"core.events", "payloads", "errors", "clock"},
+    "journal": {"core.events", "payloads", "errors", "clock", "words"},
     "runtime": {"journal", "definitions", "core", "payloads", "errors", "clock", "settings", "words"},
     "widgets": {"journal", "core", "payloads", "errors", "clock", "words"},
     "shown": {"widgets", "errors", "words"},

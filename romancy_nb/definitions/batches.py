@@ -271,12 +271,14 @@ class Batch(Generic[T_co]):
     def _repr_html_(self) -> str:
         shown = self._shown()
         failed = {str(each.index) for each in self.failed}
+        cell = 'style="text-align:left;vertical-align:top;padding:2px 8px"'  # marimo has no room of its own between columns
         body = "".join(
-            f"<tr><td>{at}</td><td>{'✗ failed' if at in failed else '✓'}</td><td>{escape(row)}</td><td>{escape(end)}</td></tr>"
+            f"<tr><td {cell}>{at}</td><td {cell}>{'✗ failed' if at in failed else '✓'}</td>"
+            f"<td {cell}>{escape(row)}</td><td {cell}>{escape(end)}</td></tr>"
             for at, row, end in shown
         )
         under = "".join(f"<div>{escape(line)}</div>" for line in (self._left_out(len(shown)), self._advice()) if line)
-        head = "<tr><th>row</th><th></th><th>values</th><th>result</th></tr>"
+        head = f"<tr><th {cell}>row</th><th {cell}></th><th {cell}>values</th><th {cell}>result</th></tr>"
         return (
             f"<div><strong>{escape(self.summary())}</strong></div>"
             f"<table><thead>{head}</thead><tbody>{body}</tbody></table>{under}"

@@ -7,10 +7,12 @@ from html import escape
 from typing import Any
 
 from romancy_nb.journal.protocol import Table
+from romancy_nb.words import clip, fit, width
 
 __all__ = ["Answer"]
 
 _SHOWN = 20
+_CELL = "text-align:left;vertical-align:top;padding:2px 8px"  # marimo has none of its own
 
 
 class Answer:
@@ -62,28 +64,26 @@ class Answer:
 
     def __repr__(self) -> str:
         shown = [[_cell(value) for value in row] for row in self._rows[:_SHOWN]]
-        widths = [max([len(name), *(len(row[i]) for row in shown)]) for i, name in enumerate(self.columns)]
-        lines = ["  ".join(name.ljust(width) for name, width in zip(self.columns, widths, strict=True)).rstrip()]
-        lines += [
-            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in shown
-        ]
+        rows = [[clip(name, 60) for name in self.columns], *shown]
+        widths = [max(width(row[i]) for row in rows) for i in range(len(self.columns))]
+        lines = ["  ".join(fit(text, wide) for text, wide in zip(row, widths, strict=True)).rstrip() for row in rows]
         if len(self._rows) > _SHOWN:
             lines.append(f"… {len(self._rows) - _SHOWN} more rows")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
+        head = "".join(f'<th style="{_CELL}">{escape(clip(name, 60))}</th>' for name in self.columns)
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(_cell(value))}</td>" for value in row) + "</tr>"
+            "<tr>" + "".join(f'<td style="{_CELL}">{escape(_cell(value))}</td>' for value in row) + "</tr>"
             for row in self._rows[:_SHOWN]
         )
         more = f"<p>… {len(self._rows) - _SHOWN} more rows</p>" if len(self._rows) > _SHOWN else ""
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f'<div style="overflow-x:auto">{table}</div>{more}'
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
     text = f"{value:%Y-%m-%d %H:%M:%S}" if hasattr(value, "strftime") else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= 60 else text[:59] + "…"
+    return clip(" ".join(text.split()), 60)

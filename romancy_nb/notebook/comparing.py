@@ -21,7 +21,7 @@ log = logging.getLogger("romancy_nb")
 def _engine() -> Any:
     from romancy_nb.runtime import launch
 
-    return launch.current()
+    return launch.looked_at()
 
 
 class Living(of_widgets.Provider):

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, Final
 
 from romancy_nb.widgets.snapshot import Snapshot
-from romancy_nb.words import utc
+from romancy_nb.words import legible, utc
 
 __all__ = ["TEXT", "Bundle", "gone_on", "said", "settled", "standing"]
 
@@ -29,7 +29,7 @@ def said(lines: Sequence[str], unseen: Sequence[tuple[str, list[dict[str, Any]]]
         written = "".join(output["text"] for output in outputs if output["output_type"] == "stream")[-TEXT:]
         text.append(f"{name}:\n{written}")
         html.append(f"<div><strong>{escape(name)}</strong> ▶</div>")
-        html.append(f'<pre style="{_PRE}">{escape(written)}</pre>' if written else "")
+        html.append(f'<pre style="{_PRE}">{escape(legible(written))}</pre>' if written else "")
         html += [_picture(output) for output in outputs[-3:] if output["output_type"] != "stream"]
     return {"text/plain": "\n".join(text), "text/html": "".join(html)}, {"romancy": "live" if unseen else "line"}
 
@@ -39,7 +39,7 @@ def _picture(output: dict[str, Any]) -> str:
     picture = data.get("image/png", "")
     if picture and len(picture) <= _PICTURE:
         return f'<img alt="" src="data:image/png;base64,{escape("".join(picture.split()))}">'
-    return f'<pre style="{_PRE}">{escape(str(data.get("text/plain", ""))[-TEXT:])}</pre>'
+    return f'<pre style="{_PRE}">{escape(legible(str(data.get("text/plain", ""))[-TEXT:]))}</pre>'
 
 
 def settled(line: str) -> Bundle:

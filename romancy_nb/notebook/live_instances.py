@@ -65,6 +65,8 @@ class Tables:
     # -- what the hub asks -------------------------------------------------------------------------------------------
 
     def open(self, anchor: str, send: Send) -> bool:
+        if launch.connected() is None:
+            return False
         with self._lock:
             shown = self._open.setdefault(anchor, _Open(send))
             shown.send, shown.seen = send, monotonic()
@@ -125,7 +127,7 @@ class Tables:
             rows = listing.rows(engine, facts[offset : offset + limit], now_us())
             return {"rows": rows, "offset": offset, "total": len(facts), "counts": counts, "stamp": stamp}
 
-        found: dict[str, Any] = launch.current().ask(read)
+        found: dict[str, Any] = launch.looked_at().ask(read)
         return found
 
     def _ordered(

@@ -197,8 +197,8 @@ class Publisher:
                 self._thread.start()
 
     def _found(self, instance: str, number: int | None) -> tuple[Engine, looking.Found, SharedReading] | None:
-        engine = launch.current()
         try:
+            engine = launch.looked_at()
             return engine, *self._look(engine, instance, number)
         except RomancyError as problem:
             log.debug("a run of %s is not shown: %s", instance, problem)

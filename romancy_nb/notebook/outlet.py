@@ -237,6 +237,12 @@ class CellOutlet:
                 self._update([])
                 settle_later(self)
 
+    def release(self) -> None:
+        """Send what is held back: nothing more comes, and what the cell shows next stands below it."""
+        with self._order:
+            if self._held is not None:
+                self._held.release()
+
     @property
     def headless(self) -> bool:
         """Does nobody read along, so that the output has to be at once as the file is to have it?"""
@@ -270,7 +276,8 @@ class CellOutlet:
     def _publish(self, bundle: tuple[dict[str, str], dict[str, str]], *, update: bool) -> None:
         data, metadata = self._shown = bundle
         if not update:
-            self.displays(data, metadata, transient={"display_id": self._head})
+            with self._order:  # what a run in the background has printed by now is held back, and stands below
+                self._display(data, metadata, transient={"display_id": self._head})
         else:  # it is found by the id, and nbclient listens only to messages for the cell that runs just then
             self.replace(self._head, data, metadata)
 

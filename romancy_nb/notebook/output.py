@@ -24,6 +24,8 @@ __all__ = ["Card", "display", "greet", "observer", "unload"]
 
 log = logging.getLogger("romancy_nb")
 
+_PATIENCE = 5.0  # seconds that a cell waits for the last line of a run that it has waited for
+
 
 class Card:
     """A notebook cell: a line first, the timeline at the end."""
@@ -40,6 +42,10 @@ class Card:
     def found(self, instance: Instance[Any], action: str, line: str) -> None:
         self.notice(line)
         attending.watch(instance, self.cell())
+        if self.cell().headless:
+            events = identity.shell().events
+            if _see_them_through not in events.callbacks["post_execute"]:
+                events.register("post_execute", _see_them_through)
 
     def shows(self, instance: Instance[Any]) -> None:
         try:
@@ -72,6 +78,8 @@ class Card:
 
     def left(self, instance: Instance[Any]) -> None:
         """The engine's thread may not wait for itself: history is asked on another one."""
+        with suppress(Exception):
+            self.cell().release()  # before whoever waits for the run in the cell shows its result
 
         def work() -> None:
             try:
@@ -86,7 +94,10 @@ class Card:
             except Exception as problem:
                 log.debug("the head of %s stays as it is: %s", instance.id, problem)
 
-        threading.Thread(target=work, name="romancy head", daemon=True).start()
+        thread = threading.Thread(target=work, name="romancy head", daemon=True)
+        if self.cell().headless:
+            _leaving.append(thread)
+        thread.start()
 
     def notice(self, line: str) -> None:
         self.cell().say(line)
@@ -127,6 +138,16 @@ class Card:
         line = heads.standing(timeline.view)
         if line and self._outlet is not None:
             self._outlet.settle(line)
+
+
+_leaving: list[threading.Thread] = []
+"""Those that write the last line of runs that have ended, where what is written after the cell is not in its file."""
+
+
+def _see_them_through() -> None:
+    """Called when a cell has run: what runs have come to that it waited for is in its output before it ends."""
+    while _leaving:
+        _leaving.pop().join(_PATIENCE)
 
 
 class Terminal(Card):
@@ -198,8 +219,9 @@ def unload() -> None:
     held.end()
     streams.detach()
     shell = identity.shell()
-    if shell is not None and settle_all in shell.events.callbacks["pre_run_cell"]:
-        shell.events.unregister("pre_run_cell", settle_all)
+    for event, callback in (("pre_run_cell", settle_all), ("post_execute", _see_them_through)):
+        if shell is not None and callback in shell.events.callbacks[event]:
+            shell.events.unregister(event, callback)
 
 
 def display(instance: Instance[Any]) -> bool:

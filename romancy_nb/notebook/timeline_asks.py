@@ -23,6 +23,7 @@ def answer(shown: tuple[str, int | None], what: str, arguments: dict[str, Any]) 
     asked = _ASKS.get(what)
     if asked is None:
         raise ValueError(f"A timeline cannot be asked for {what!r}.")
+    launch.looked_at()
     instance, number = shown
     if what != "run" and arguments.get("run"):  # the person looks at another run in the same place
         number = int(arguments["run"])
@@ -31,7 +32,7 @@ def answer(shown: tuple[str, int | None], what: str, arguments: dict[str, Any]) 
 
 def view_of(instance: str, number: int | None) -> dict[str, Any]:
     """Return the whole view of a run as it is just now."""
-    found = launch.current().ask(lambda engine: looking.find(engine, instance, number))
+    found = launch.looked_at().ask(lambda engine: looking.find(engine, instance, number))
     following = Following(found.rows, found.runs, found.alive)
     following.progress = found.progress
     return following.whole(now_us())

@@ -162,6 +162,18 @@ def connected() -> Engine | None:
     return None if engine is None or engine.stopped else engine
 
 
+def looked_at() -> Engine:
+    """Return the engine of the current journal, for who only looks: that makes no journal and connects to none.
+
+    Raises:
+        RunProblem: there is none.
+    """
+    engine = connected()
+    if engine is None:
+        raise RunProblem("No journal is connected here just now. rn.connect() opens one.")
+    return engine
+
+
 def location() -> Location:
     """Return where the current journal is."""
     current()

@@ -14,6 +14,7 @@ _TEXT: Final = 4_000
 _PICTURE: Final = 60_000
 _PICTURES: Final = 2
 _PRE: Final = "margin:2px 0;font-size:12px;white-space:pre-wrap;max-height:20em;overflow:auto"
+_LINE: Final = "&#10;"  # in Markdown a blank line ends the HTML, and what follows would be headings and lists
 _ERROR: Final = ";border-left:2px solid #e5484d;padding-left:6px"
 
 Output = dict[str, Any]
@@ -41,7 +42,8 @@ def folded(outputs: Sequence[Output], *, pictures: bool) -> str:
         if room <= 0:
             pieces.append("…")
             break
-        pieces.append(f'<pre style="{style}">{escape(legible(text[:room]))}{"…" if len(text) > room else ""}</pre>')
+        said = escape(legible(text[:room])).replace("\n", _LINE)
+        pieces.append(f'<pre style="{style}">{said}{"…" if len(text) > room else ""}</pre>')
         room -= len(text)
     return "".join(pieces)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from romancy_nb.clock import now_us
 from romancy_nb.widgets import fallback
 from romancy_nb.widgets.snapshot import RunLine, Snapshot, snapshot
 
-__all__ = ["Timeline", "runs_of"]
+__all__ = ["Timeline", "columns", "runs_of"]
+
+_WIDE: Final = 100
 
 
 class Timeline:
@@ -31,16 +35,26 @@ class Timeline:
         return cls(snapshot(found.rows, now=now_us(), alive=found.alive, runs=runs, progress=told, whole=whole))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return fallback.mimebundle(self.view)
+        bundle = fallback.mimebundle(self.view)
+        return {**bundle, "text/plain": str(self)} if columns() else bundle
 
     def _mime_(self) -> tuple[str, str]:
         """What marimo shows, where others choose among several forms."""
         return "text/html", fallback.html(self.view.saved())
 
     def __str__(self) -> str:
-        return fallback.text(self.view)
+        return fallback.text(self.view, columns() or _WIDE)
 
     __repr__ = __str__
+
+
+def columns() -> int:
+    """How wide the terminal is, but for its last column, behind which some begin a new line; 0 where no terminal is."""
+    try:
+        terminal = sys.stdout.isatty()
+    except (AttributeError, ValueError):  # no stream, or one that was closed
+        return 0
+    return shutil.get_terminal_size().columns - 1 if terminal else 0
 
 
 def runs_of(instance: Any) -> list[RunLine]:

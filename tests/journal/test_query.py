@@ -10,7 +10,9 @@ import pytest
 from journal_tools import start, turn
 
 from romancy_nb.errors import JournalError
+from romancy_nb.journal.answer import Answer
 from romancy_nb.journal.on_duckdb import DuckDBJournal
+from romancy_nb.words import width
 
 WRITES = [
     "insert into history_rows values (1, 1, 'x', 'y')",
@@ -107,3 +109,15 @@ def test_tables_of_the_user_are_within_reach_and_never_hide_ours(path: Path, jou
     journal.release()
     journal.acquire(1)
     assert journal.query("select x from main.events").rows == [(8,)]
+
+
+def test_an_answer_is_a_table_with_columns_below_each_other_whatever_stands_in_it(journal: DuckDBJournal) -> None:
+    found = Answer(
+        journal.query("select * from (values ('机の上', 1), ('a\u202eb' || chr(27) || '[31m<i>', 22)) as t(name, n)")
+    )
+    head, wide, plain = repr(found).splitlines()
+    assert (head, plain) == ("name    n", "ab<i>   22")
+    assert width(wide[: wide.index("1")]) == 8
+    html = found._repr_html_()
+    assert "ab&lt;i&gt;" in html and "\u202e" not in html
+    assert html.count("padding:") == 6  # not every frontend has some room between columns

@@ -454,3 +454,20 @@ def _bare(cell: Any) -> Any:
     cell = nbformat.from_dict(cell)
     cell["id"], cell["metadata"] = "cell", {}
     return cell
+
+
+def test_the_last_cell_of_a_file_says_what_became_of_the_run_that_it_started_and_waited_for(tmp_path: Path) -> None:
+    for number in range(3):
+        book = notebook(*CELLS[:3], f"flow.start({number + 50}).result()")
+        _Client(book, resources={"metadata": {"path": str(tmp_path)}}).execute(env=environment())
+        (head,) = (each for each in book.cells[-1].outputs if "romancy" in each.get("metadata", {}))
+        assert head["data"]["text/plain"].startswith("Result of"), number
+
+
+def test_a_run_in_the_background_leaves_the_same_output_whether_it_ran_or_had_run(tmp_path: Path) -> None:
+    saved = []
+    for _ in range(3):
+        book = notebook(*CELLS[:3], "handle = crowd.start(3)\nhandle.result()", "crowd.start(4).result()")
+        _Client(book, resources={"metadata": {"path": str(tmp_path)}}).execute(env=environment())
+        saved.append([_bare(cell) for cell in book.cells[-2:]])
+    assert saved[0] == saved[1] == saved[2]

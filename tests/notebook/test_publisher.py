@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 
 import romancy_nb as rn
 from romancy_nb.clock import now_us
+from romancy_nb.errors import RunProblem
 from romancy_nb.notebook.comparing import Living, compare
+from romancy_nb.notebook.live_instances import Tables
 from romancy_nb.notebook.live_timeline import Publisher, instance_of
 from romancy_nb.runtime import launch
 from romancy_nb.widgets.deltas import apply
@@ -127,6 +130,7 @@ def test_a_run_of_another_process_is_followed_by_looking(journal: Any, publisher
     child = subprocess.Popen([sys.executable, "-c", program, str(journal)], stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout is not None and child.stdout.readline() == "begun\n"
+        rn.connect(journal)
         page = Page()
         assert publisher.open("timeline:far:1", page.messages.put)
         assert page.until(bool)["live"]
@@ -346,3 +350,21 @@ def test_a_process_that_ends_waits_for_what_is_to_stay_of_its_cells() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert ended.stdout.split() == ["0", "1", "2"]
+
+
+def test_a_page_that_looks_after_the_journal_was_let_go_of_connects_to_none(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, other, page = brief.start(2), brief.start(3), Page()
+    assert ended.result(20) + other.result(20) == 4
+    anchor = compare(ended, other).anchor
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.delenv("ROMANCY_JOURNAL", raising=False)
+    rn.disconnect()
+    assert not publisher.open(f"timeline:{ended.id}:1", page.messages.put)
+    assert not Living(publisher).open(anchor, page.messages.put)
+    assert not Tables().open("instances:", page.messages.put)
+    with pytest.raises(RunProblem, match="No journal is connected"):
+        publisher.ask(f"timeline:{ended.id}:1", "details", {"place": "0:0"})
+    assert launch.connected() is None and not list((tmp_path / "elsewhere").iterdir())

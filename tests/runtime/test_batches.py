@@ -570,7 +570,8 @@ def test_a_batch_shows_failed_rows_first_in_a_small_table_and_no_secrets() -> No
     assert "190: 190 → ValueError: bad 190" in repr(batch).splitlines()[1]
     assert "… 190 more rows" in repr(batch) and len(repr(batch)) < 1_000
     page = batch._repr_html_()
-    assert page.index("bad 190") < page.index("<td>0</td>") and len(page) < 3_000
+    assert page.index("bad 190") < page.index(">0</td>") and len(page) < 6_000
+    assert page.count("padding:") == page.count("<td ") + page.count("<th ")
 
     @rn.activity(name="calls_out")
     def calls_out(url: str, api_key: str) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,6 +16,7 @@ from romancy_nb.widgets.fallback import HISTORY_MIME, history_json, html, mimebu
 from romancy_nb.widgets.layout import Gap, shown_rows
 from romancy_nb.widgets.marks import MARKS
 from romancy_nb.widgets.snapshot import RunLine, Snapshot, snapshot
+from romancy_nb.widgets.timeline import Timeline
 from romancy_nb.words import width
 
 from .histories import HOUR, S, Story, T, many, order, outside, undone
@@ -178,6 +181,18 @@ def test_screens_never_say_lease_epoch_command_or_digest() -> None:
 def test_no_line_of_the_text_is_wider_than_asked(story: Story, columns: int) -> None:
     for line in text(seen(story), columns).splitlines():
         assert width(line) <= max(columns, 60)
+
+
+def test_in_a_terminal_a_timeline_is_as_wide_as_that_and_in_a_file_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeline = Timeline(seen(order()))
+    in_files = timeline._repr_mimebundle_()
+    monkeypatch.setenv("COLUMNS", "70")
+    assert timeline._repr_mimebundle_() == in_files
+    monkeypatch.setattr(sys, "stdout", Mock(isatty=lambda: True))
+    assert max(width(line) for line in str(timeline).splitlines()) == 69
+    assert timeline._repr_mimebundle_()["text/plain"] == str(timeline)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert str(timeline) == in_files["text/plain"]
 
 
 def test_an_error_in_wide_letters_is_told_in_full() -> None:

@@ -77,4 +77,9 @@ def test_a_brief_line_hides_nothing_that_would_disturb_the_table() -> None:
 
 def test_what_coloured_a_terminal_or_hides_text_is_not_in_the_file() -> None:
     html = mimebundle(view(stream("\x1b[32mgreen\x1b[0m\n\tin\u202edented\x00\n")))["text/html"]
-    assert ">green\n\tindented\n</pre>" in html
+    assert ">green&#10;\tindented&#10;</pre>" in html
+
+
+def test_what_was_printed_ends_no_html_where_the_notebook_becomes_markdown() -> None:
+    html = mimebundle(view(stream("one\n\n# heading\n\n    indented\n"), stream("\n\n", "stderr")))["text/html"]
+    assert "\n" not in html and "one&#10;&#10;# heading" in html

@@ -94,9 +94,15 @@ function sealed(root) {
   return root;
 }
 
+// How bright a computed colour is, from 0 to 1, in whichever of the notations of CSS a browser writes it.
+function brightness(colour) {
+  const [first, second, third] = (colour.match(/(?<![\w-])[\d.]+/g) ?? [0, 0, 0]).map(Number);
+  if (/^(ok)?l/.test(colour)) return colour.startsWith("ok") ? first : first / 100;
+  return (0.3 * first + 0.6 * second + 0.1 * third) / (colour.startsWith("color(") ? 1 : 255);
+}
+
 // Where the frontend does not say whether it is dark (marimo puts widgets into a shadow tree), the colour of its text does.
 function shade(root) {
   if (root.closest("[data-jp-theme-light], .vscode-light, .vscode-dark")) return;
-  const [red, green, blue] = (getComputedStyle(root.parentElement).color.match(/[\d.]+/g) ?? [0, 0, 0]).map(Number);
-  root.dataset.dark = String(0.3 * red + 0.6 * green + 0.1 * blue > 140);
+  root.dataset.dark = String(brightness(getComputedStyle(root.parentElement).color) > 0.55);
 }

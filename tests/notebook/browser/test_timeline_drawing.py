@@ -56,6 +56,20 @@ def nothing(**more: Any) -> dict[str, Any]:
             "timing": [], "key": "", "attributes": [], "question": None, "wait": None, **more}  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("colour", "dark"),
+    [("rgb(230, 232, 235)", "true"), ("rgb(28, 30, 33)", "false"), ("color(srgb 0.92 0.93 0.93)", "true"),
+     ("color(display-p3 0.1 0.1 0.1)", "false"), ("oklch(0.9 0.02 250)", "true"), ("lab(12 0 0)", "false")],
+)  # fmt: skip
+def test_a_dark_frontend_is_known_by_its_text_in_whichever_notation_a_colour_is(
+    canvas: Canvas, colour: str, dark: str
+) -> None:
+    canvas.page.evaluate("document.body.removeAttribute('data-jp-theme-light')")
+    canvas.page.evaluate("colour => { document.querySelector('#root').style.color = colour }", colour)
+    canvas.draw(drawn.view(order()))
+    assert canvas.page.locator("[data-dark]").first.get_attribute("data-dark") == dark
+
+
 # -- the axis ---------------------------------------------------------------------------------------------------------
 
 
