@@ -98,10 +98,13 @@ def _exists(pid: int) -> bool:
 
 
 def describe(token: Owner) -> str:
-    """Return "process 4711 on this machine" or "process 4711 on HOST"."""
+    """Return "this process", "process 4711 on this machine" or "process 4711 on HOST"."""
     try:
         facts = json.loads(token)
     except ValueError:
         return "an unknown process"
+    own = json.loads(my_token())
+    if all(facts.get(name) == own[name] for name in ("boot", "ns", "host", "pid", "start")):
+        return "this process"
     where = "this machine" if facts.get("host") == socket.gethostname() else str(facts.get("host"))
     return f"process {facts.get('pid')} on {where}"

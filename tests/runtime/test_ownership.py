@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import ledger
 import pytest
 from processes import Processes, result, until
+
+from romancy_nb.runtime import ownership
 
 HERE = Path(__file__).parent
 SLACK = max(1.0, 1.5 * os.getloadavg()[0] / (os.cpu_count() or 1))
@@ -190,3 +193,11 @@ def test_peeking_at_the_file_in_the_holders_own_process_loses_nothing(processes:
     )
     assert result(check) == [[320]]
     assert set(processes.lines().values()) == {1}
+
+
+def test_an_owner_is_named_as_a_person_would() -> None:
+    assert ownership.describe(ownership.my_token()) == "this process"
+    facts = json.loads(ownership.my_token())
+    assert ownership.describe(json.dumps({**facts, "pid": 1})) == "process 1 on this machine"
+    assert ownership.describe(json.dumps({**facts, "host": "far"})) == f"process {os.getpid()} on far"
+    assert ownership.describe("") == "an unknown process"
