@@ -142,7 +142,7 @@ def test_an_instance_that_is_called_like_a_number_is_meant_before_a_run(say: Sai
 
 def test_no_error_that_a_workflow_raised_reaches_the_terminal_as_a_command(say: Said) -> None:
     code, _, err = say("fork", "rejected", *MODULE, "--at", "refused", "--id", "rejected-again")
-    assert (code, err) == (1, "RomancyError: rejected rejected-again failed: ValueError: no [31mway\n")
+    assert (code, err) == (1, "RomancyError: rejected rejected-again failed: ValueError: no way\n")
 
 
 def test_no_question_reaches_the_terminal_as_a_command(journal: Path, say: Said) -> None:

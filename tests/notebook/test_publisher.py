@@ -152,6 +152,7 @@ def test_a_run_that_rests_is_followed_when_another_process_takes_it_up(
     )
     command = [sys.executable, "-c", program, str(journal), str(tmp_path / "there")]
     subprocess.run(command, check=True, timeout=60)
+    rn.connect(journal)
     page = Page()
     assert publisher.open("timeline:far:1", page.messages.put)
     assert page.until(bool)["status"] == "paused"
