@@ -50,6 +50,7 @@ AT_EXIT: Final = 3.0
 SENT: Final = 0.1
 """Seconds in which a message is sent."""
 _AT_ONCE: Final = frozenset({"open", "leave", "settle"})
+"""What is not kept waiting until the next update is due."""
 SHARE: Final = 20
 """Drawing the static form takes at most one part in so many of the time."""
 
@@ -124,6 +125,7 @@ class Publisher:
         self._shown: dict[tuple[int, int], _Shown] = {}
         self._offers: dict[tuple[int, int], _Offer] = {}
         self._forgets: dict[int, int] = {}  # by key of the run, how often what it recorded was removed
+        self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
 
@@ -134,6 +136,8 @@ class Publisher:
         if what == "forgotten":  # from here on nobody is shown it, however long the publisher sleeps
             self._forgets[content] = self._forgets.get(content, 0) + 1
         self._inbox.put((what, content))
+        if what in _AT_ONCE:
+            self._hurry.set()
 
     def open(self, anchor: str, send: Send) -> bool:
         """A page looks at *anchor*."""
@@ -232,14 +236,13 @@ class Publisher:
 
     def _main(self) -> None:
         waiting: list[tuple[Cell, str, int, float]] = []
-        pause: SimpleQueue[None] = SimpleQueue()
         last = 0.0
         while True:
             item = self._next(self._wait(waiting))
             left = last + PACE - monotonic()
-            if left > 0 and item is not None and item[0] not in _AT_ONCE:
-                with suppress(Empty):
-                    pause.get(timeout=left)
+            if left > 0 and item is not None:
+                self._hurry.wait(left)
+            self._hurry.clear()
             while item is not None:
                 with suppress(Exception):
                     self._take(item, waiting)
