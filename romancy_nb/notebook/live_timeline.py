@@ -11,38 +11,33 @@ import atexit
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from romancy_nb.clock import monotonic, now_us
 from romancy_nb.errors import RomancyError
 from romancy_nb.notebook import identity, timeline_asks
+from romancy_nb.notebook.followed import FORGOTTEN, LOOK, SHARE, Cell, Followed
 from romancy_nb.notebook.shared_reading import SharedReading
 from romancy_nb.runtime import launch, looking
 from romancy_nb.widgets.timeline import Timeline, runs_of
 
 if TYPE_CHECKING:
+    from romancy_nb.journal.protocol import Row
     from romancy_nb.runtime.engine import Engine
     from romancy_nb.runtime.instance import Instance
-    from romancy_nb.runtime.reported import Report
     from romancy_nb.widgets.hub import Send
-    from romancy_nb.widgets.snapshot import Snapshot
 
-__all__ = ["Cell", "Publisher", "instance_of", "provider"]
+__all__ = ["PACE", "SHARE", "Cell", "Publisher", "instance_of", "provider"]
 
 log = logging.getLogger("romancy_nb")
 
 PACE: Final = 0.2
 """Seconds between two updates of what is shown."""
-LOOK: Final = 1.0
-"""Seconds between two looks at a run of another process, and between two drawings where no page looks."""
-RARELY: Final = 10.0
-"""Seconds between two drawings of the static form while a page shows the living one."""
-FORGOTTEN: Final = 200.0
-"""Seconds after which a page that says nothing of itself has gone."""
+SOON: Final = 2.0
+"""Seconds until the first such drawing, beyond those that no run is drawn in."""
 OFFERED: Final = 20.0
 """Seconds that what was read for a static form is kept for the page that will show it."""
 AT_EXIT: Final = 3.0
@@ -51,8 +46,6 @@ SENT: Final = 0.1
 """Seconds in which a message is sent."""
 _AT_ONCE: Final = frozenset({"open", "leave", "settle"})
 """What is not kept waiting until the next update is due."""
-SHARE: Final = 20
-"""Drawing the static form takes at most one part in so many of the time."""
 
 
 def instance_of(anchor: str) -> tuple[str, int | None]:
@@ -60,53 +53,6 @@ def instance_of(anchor: str) -> tuple[str, int | None]:
     named = anchor.removeprefix("timeline:")
     instance, _, number = named.rpartition(":")
     return (instance, int(number)) if instance and number.isdecimal() else (named, None)
-
-
-class Cell(Protocol):
-    """A static form in a cell's output, which follows a run."""
-
-    def draw(self, view: Snapshot) -> None:
-        """Show this. Called on the publisher's thread."""
-
-
-@dataclass(eq=False)
-class _Shown:
-    """A run that somebody looks at.
-
-    Attributes:
-        run: key of the run.
-        pages: by anchor, where to send.
-        n: number of the last message.
-        seen: when a page last said that it looks.
-        cells: static forms that follow it, with the time of their next drawing.
-        changed: is there something to tell?
-        told: number of the last row that all its pages were told of; others read on in what is shared.
-        stale: does the history have to be read again?
-        beside: does another run of its instance stand otherwise?
-        file: the journal's file as it was when it was looked at; a run that rests may be taken up by another process.
-        forgotten: was what it recorded removed, so that pages have to be told all of it again?
-        reported: what its steps report in another process, when that was last looked for.
-    """
-
-    engine: Engine
-    run: int
-    instance: str
-    following: SharedReading
-    here: bool
-    pages: dict[str, Send] = field(default_factory=dict)
-    n: int = 0
-    seen: float = field(default_factory=monotonic)
-    cells: dict[Cell, float] = field(default_factory=dict)
-    changed: bool = True
-    undrawn: bool = True
-    told: int = 0
-    stale: bool = False
-    beside: bool = False
-    forgotten: bool = False
-    reported: dict[str, Report] = field(default_factory=dict)
-    file: tuple[int, ...] = ()
-    look: float = field(default_factory=lambda: monotonic() + LOOK)
-    over: bool = False
 
 
 class _Offer(NamedTuple):
@@ -122,7 +68,7 @@ class Publisher:
 
     def __init__(self) -> None:
         self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
-        self._shown: dict[tuple[int, int], _Shown] = {}
+        self._shown: dict[tuple[int, int], Followed] = {}
         self._offers: dict[tuple[int, int], _Offer] = {}
         self._forgets: dict[int, int] = {}  # by key of the run, how often what it recorded was removed
         self._hurry = threading.Event()
@@ -243,16 +189,15 @@ class Publisher:
             if left > 0 and item is not None:
                 self._hurry.wait(left)
             self._hurry.clear()
-            while item is not None:
+            for told in self._told(item):
                 with suppress(Exception):
-                    self._take(item, waiting)
-                item = self._next(0)
+                    self._take(told, waiting)
             last = monotonic()
             with suppress(Exception):
                 self._begin_cells(waiting)
             for key, shown in list(self._shown.items()):
                 try:
-                    self._publish(shown)
+                    shown.publish(self.tell, self._forgets_of(shown))
                 except Exception as problem:  # the journal may be held or let go of just now: the next time tells
                     log.debug("the timeline of %s is not shown: %s", shown.instance, problem)
                     shown.stale, shown.look = True, monotonic() + LOOK
@@ -263,6 +208,25 @@ class Publisher:
                 if offer.end <= monotonic():
                     del self._offers[key]
                     self._unwatch(offer.engine, key[1])
+
+    def _told(self, item: tuple[str, Any] | None) -> Iterator[tuple[str, Any]]:
+        """Yield all that was told by now, rows of one run that follow each other as one."""
+        rows: list[Row] = []
+        while item is not None:
+            what, content = item
+            if rows and (what != "rows" or content[0].run != rows[0].run):
+                yield "rows", rows
+                rows = []
+            if what == "rows":
+                rows.extend(content)
+            else:
+                yield item
+            item = self._next(0)
+        if rows:
+            yield "rows", rows
+
+    def _forgets_of(self, shown: Followed) -> Callable[[], int]:
+        return lambda: self._forgets.get(shown.run, 0)
 
     def _unwatch(self, engine: Engine, run: int) -> None:
         if (id(engine), run) not in self._shown and (id(engine), run) not in self._offers:
@@ -308,7 +272,8 @@ class Publisher:
                 shown.beside = shown.beside or shown.instance == content
         elif what == "open":
             anchor, send, *looked = content
-            self._opened(anchor, send, self._known(*looked))
+            shown = self._known(*looked)
+            shown.opened(anchor, send, self.tell, self._forgets_of(shown))
         elif what in {"close", "here"}:
             for shown in self._shown.values():
                 if content in shown.pages:
@@ -326,141 +291,34 @@ class Publisher:
         elif what == "settle":
             content.set()
 
-    def _of(self, run: int) -> list[_Shown]:
+    def _of(self, run: int) -> list[Followed]:
         return [shown for (_, key), shown in self._shown.items() if key == run]
 
-    def _known(self, engine: Engine, found: looking.Found, following: SharedReading) -> _Shown:
+    def _known(self, engine: Engine, found: looking.Found, following: SharedReading) -> Followed:
         shown = self._shown.get((id(engine), found.run))
         if shown is None:
-            shown = _Shown(engine, found.run, found.instance, following, found.here)
+            shown = Followed(engine, found.run, found.instance, found.number, following, found.here)
             shown.file = looking.file_of(engine.journal.where)
             self._shown[id(engine), found.run] = shown
-            _read_again(shown, found)
+            shown.read_again(found)
             if following.forgets != self._forgets.get(found.run, 0):
                 shown.stale = shown.forgotten = True
             # the last one who looked may have left meanwhile: then what came since was told to nobody
             shown.stale = shown.stale or not engine.taps.watched(found.run)
         elif found.rows and found.rows[-1].seq > shown.following.seq:
-            _read_again(shown, found)
+            shown.read_again(found)
         return shown
-
-    def _opened(self, anchor: str, send: Send, shown: _Shown) -> None:
-        shown.changed = True
-        self._publish(shown)  # what this page is told at once, the others are told as a change
-        if not shown.pages:
-            _refresh(shown)
-        shown.pages[anchor], shown.seen, shown.over = send, monotonic(), False
-        self._tell_whole(shown, {anchor: send})
-
-    def _tell_whole(self, shown: _Shown, pages: dict[str, Send]) -> None:
-        known = shown.following.seq
-        view = shown.following.whole(now_us())
-        if shown.following.seq != shown.told:  # somebody read on just now
-            pages = shown.pages
-        shown.told, shown.over = known, not view["live"]
-        for anchor, send in list(pages.items()):
-            send({"kind": "whole", "anchor": anchor, "what": "timeline", "n": shown.n, "view": view})
 
     def _begin_cells(self, waiting: list[tuple[Cell, str, int, float]]) -> None:
         now = monotonic()
         due = [each for each in waiting if each[3] <= now]
         waiting[:] = [each for each in waiting if each[3] > now]
         for cell, instance, number, _ in due:
-            looked = self._found(instance, number)
-            if looked is not None:
+            known = [each for each in self._shown.values() if (each.instance, each.number) == (instance, number)]
+            if known and known[0].engine is launch.connected():
+                known[0].cells[cell] = now + (SOON if known[0].pages else 0)
+            elif (looked := self._found(instance, number)) is not None:
                 self._known(*looked).cells[cell] = now
-
-    def _publish(self, shown: _Shown) -> None:
-        now = monotonic()
-        if shown.stale or shown.beside or (shown.look <= now and _may_be_other(shown)):
-            self._read(shown)
-        known = shown.following.seq
-        if known != shown.told:
-            shown.changed = shown.undrawn = True
-        if shown.forgotten:
-            shown.forgotten = False
-            self._tell_whole(shown, shown.pages)
-        elif shown.changed and shown.pages:
-            _refresh(shown)
-            delta = shown.following.delta(now_us())
-            if delta is not None:
-                shown.n += 1
-                for anchor, send in list(shown.pages.items()):
-                    send({"kind": "delta", "anchor": anchor, "n": shown.n, **delta})
-                shown.over = not delta["set"].get("live", not shown.over)
-        shown.changed, shown.told = False, known
-        if shown.pages and now - shown.seen > FORGOTTEN:
-            for anchor, send in shown.pages.items():
-                send({"kind": "closed", "anchor": anchor})
-            shown.pages.clear()
-        self._draw(shown)
-
-    def _draw(self, shown: _Shown) -> None:
-        """Draw the static forms that are due."""
-        begun = monotonic()
-        due = [cell for cell, at in shown.cells.items() if at <= begun]
-        if not due or not shown.undrawn:
-            return
-        _refresh(shown)
-        view = shown.following.snapshot(now_us())
-        for cell in due:
-            cell.draw(view)
-        took = monotonic() - begun
-        following = max(RARELY if shown.pages else LOOK, took * SHARE)
-        shown.cells.update(dict.fromkeys(due, begun + following))
-        shown.undrawn = view.live
-        if view.finished is not None:
-            shown.cells.clear()
-
-    def _read(self, shown: _Shown) -> None:
-        """Look into the journal: it is a run of another process, or rows came from elsewhere."""
-        shown.look = monotonic() + LOOK
-        known, stale = shown.following.seq, shown.stale
-        forgets = self._forgets.get(shown.run, 0)
-        found = shown.engine.ask(
-            lambda engine: looking.again(engine, shown.instance, shown.run, None if stale else known, self.tell)
-        )
-        if shown.forgotten:
-            shown.following = SharedReading(found.rows, found.runs, found.alive, forgets)
-        shown.stale = shown.beside = False
-        shown.here = found.here
-        if (
-            shown.following.now_runs(found.runs)
-            or found.alive != shown.following.alive
-            or found.progress != shown.reported
-        ):
-            shown.changed = shown.undrawn = True
-        shown.reported = found.progress
-        shown.following.alive = found.alive
-        if found.rows:
-            _read_again(shown, found)
-
-
-def _read_again(shown: _Shown, found: looking.Found) -> None:
-    shown.following.take(found.rows)
-    shown.following.now_runs(found.runs)
-    shown.following.alive, shown.here, shown.reported = found.alive, found.here, found.progress
-    shown.changed = shown.undrawn = True
-
-
-def _may_be_other(shown: _Shown) -> bool:
-    """May another process have advanced it? Of one that rests only the file is looked at, and not while it is in use here."""
-    if not shown.over:
-        return not shown.here
-    shown.look = monotonic() + LOOK
-    if shown.engine is not launch.connected() or shown.engine.journal.held:
-        return False
-    before, shown.file = shown.file, looking.file_of(shown.engine.journal.where)
-    if before[2:3] != shown.file[2:3]:  # the file was made anew: something was forgotten
-        shown.stale = shown.forgotten = True
-    return shown.file != before
-
-
-def _refresh(shown: _Shown) -> None:
-    """What is no history: how far steps and maps are."""
-    shown.following.progress = shown.engine.taps.reports.of(shown.run) if shown.here else shown.reported
-    run = shown.engine.live.get(shown.run)
-    shown.following.batch = run.batch.as_dict() if run is not None and run.batch is not None else None
 
 
 provider = Publisher()

@@ -81,6 +81,8 @@ class Call:
         refused: why what had arrived for it was put aside, each time.
         attributes: what its attempts say of themselves (``attributes`` in the meta of the rows that end them), each time.
         deadline: µs when its wait ends, by the ``timeout=`` that it has; its timer is no step of its own.
+        kind: what its step is called.
+        undoes: place of the call that it undoes, or nothing; also of an undo that the code makes itself.
     """
 
     seq: int
@@ -96,6 +98,14 @@ class Call:
     refused: list[str] = field(default_factory=list)
     attributes: list[dict[str, Any]] = field(default_factory=list)
     deadline: int | None = None
+    kind: str = field(init=False)
+    undoes: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        kind = KINDS[self.intent.kind]
+        self.kind = "question" if kind == "wait" and self.meta.get("what") == "ask" else kind
+        undo = self.intent.kind == ev.COMPENSATION_SCHEDULED
+        self.undoes = self.intent.call.removeprefix(UNDO) if undo else str(self.meta.get("undoes", ""))
 
     @property
     def meta(self) -> Mapping[str, Any]:
@@ -103,22 +113,9 @@ class Call:
         return self.intent.meta or _NOTHING
 
     @property
-    def kind(self) -> str:
-        """What its step is called."""
-        kind = KINDS[self.intent.kind]
-        return "question" if kind == "wait" and (self.intent.meta or {}).get("what") == "ask" else kind
-
-    @property
     def limits(self) -> tuple[str, ...]:
         """Names of the limits that its attempts wait for."""
         return tuple(clip(str(each["name"])) for each in (self.intent.meta or {}).get("limit", ()))
-
-    @property
-    def undoes(self) -> str:
-        """Place of the call that it undoes, or nothing; also of an undo that the code makes itself."""
-        if self.intent.kind == ev.COMPENSATION_SCHEDULED:
-            return self.intent.call.removeprefix(UNDO)
-        return str((self.intent.meta or {}).get("undoes", ""))
 
     @property
     def is_open(self) -> bool:
