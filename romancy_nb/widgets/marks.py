@@ -210,11 +210,13 @@ def tallies(view: Snapshot) -> list[str]:
     """Return the counts that are worth a word, in order: ``["3 from journal", "2 executed", "saved 41 s", …]``."""
     counts = view.counts
     said = []
+    executed = counts.executed - (counts.running if view.status != "compensating" else 0)  # what runs then is an undo
     if counts.from_journal:
         said.append(f"{counts.from_journal:,} from journal")
-    if counts.executed or counts.from_journal:
-        said.append(f"{counts.executed:,} executed")
+    if executed or counts.from_journal:
+        said.append(f"{executed:,} executed")
     for number, word in (
+        (counts.running, "running"),
         (counts.retried, "retried"),
         (counts.failed, "failed"),
         (counts.in_doubt, "may have run"),

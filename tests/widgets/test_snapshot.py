@@ -8,7 +8,7 @@ import pytest
 
 from romancy_nb.core import events as ev
 from romancy_nb.widgets.history import history_json
-from romancy_nb.widgets.marks import note
+from romancy_nb.widgets.marks import note, tallies
 from romancy_nb.widgets.snapshot import RunLine, Snapshot, Step, snapshot
 
 from .histories import HOUR, S, Story, T, many, order
@@ -260,3 +260,10 @@ def test_tuples_and_sets_are_previewed_as_python_writes_them() -> None:
 
     for value, shown in ((([0], 5), "([0], 5)"), ((1,), "(1,)"), ((), "()"), ({3}, "{3}")):
         assert preview.value(encode(value, what="a value")) == shown
+
+
+def test_what_still_runs_is_said_to_run_and_not_to_have_been_executed() -> None:
+    story = Story().step("0:0", "first", T, S).asks("0:1", "second", T + S)
+    story.add(ev.ATTEMPT_STARTED, T + S, "0:1", attempt=1)
+    assert tallies(snapshot(story.rows(), now=T + 2 * S)) == ["1 executed", "1 running"]
+    assert tallies(snapshot(story.gets("0:1", T + 3 * S).rows(), now=T + 4 * S)) == ["2 executed"]
