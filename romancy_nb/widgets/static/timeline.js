@@ -32,10 +32,13 @@ function ruler(chart) {
       const marks = ticks.map(([x, words]) => make("div", { class: "rn-tick", style: `left:${x}px` }, make("span", { text: words })));
       let taken = -Infinity;
       const named = ([a, b, us]) => {
-        const [middle, half] = [(a + b) / 2, (duration(us).length + 2) * 3];
-        if (middle - half < taken) return "⋯";
-        taken = middle + half;
-        return `⋯ ${duration(us)}`;
+        for (const words of [`⋯ ${duration(us)}`, "⋯"]) {
+          const [middle, half] = [(a + b) / 2, words.length * 3];
+          if (middle - half < taken) continue;
+          taken = middle + half;
+          return words;
+        }
+        return "";
       };
       const gaps = folds.map(([a, b, us]) =>
         make("div", { class: b > width - 30 ? "rn-gap rn-last" : "rn-gap", style: `left:${Math.max(0, a).toFixed(1)}px;width:${(Math.min(width, b) - Math.max(0, a)).toFixed(1)}px`, title: `nothing ran for ${duration(us)}` },
