@@ -121,6 +121,17 @@ class Followed:
             self.pages.clear()
         self._draw()
 
+    def failed(self) -> None:
+        """It could not be told or drawn just now: that is tried again after a while, and not before."""
+        self.stale, self.look = True, monotonic() + LOOK
+        self.cells = {cell: max(at, self.look) for cell, at in self.cells.items()}
+
+    def left(self) -> None:
+        """The journal was let go of: what went on here has been put down, and what goes on elsewhere is seen no more."""
+        if self.here:
+            self.here = self.following.alive = False
+            self.changed = self.undrawn = self.over = True
+
     def _draw(self) -> None:
         """Draw the static forms that are due."""
         begun = monotonic()

@@ -107,6 +107,8 @@ def _parse(text: str) -> Any:
     if len(text) > _PARSED:
         return _UNREAD
     try:
+        if text[:1].isspace():
+            return json.loads(text)
         found, end = _decode(text)  # what json.loads does, but for spaces around
         return found if end == len(text) else json.loads(text)
     except (ValueError, RecursionError):
@@ -200,6 +202,12 @@ def _listed(items: list[Any], of: _Of, depth: int) -> Iterator[str]:
         between = ", "
 
 
+def _has_items(kind: str, items: Any) -> bool:
+    """Is it what such a thing is made of? Somebody else may have written the journal."""
+    pairs = kind == "dict"
+    return isinstance(items, list) and (not pairs or all(isinstance(each, list) and len(each) == 2 for each in items))
+
+
 def _bracketed(kind: str, items: list[Any], of: _Of, depth: int) -> Iterator[str]:
     """What Python writes with brackets of its own and JSON cannot: tuples, sets, dicts with keys that are no texts."""
     if kind == "set" and not items:
@@ -229,7 +237,7 @@ def _tagged(tag: str, document: dict[str, Any], of: _Of, depth: int) -> Iterator
         yield f"<{of.parts[held].codec}, {size(of.parts[held].size)}>" if known else "<binary>"
     elif len(document) == 1:
         yield from _pieces(held, of, depth)
-    elif held in ("tuple", "set", "dict") and isinstance(items := document.get("items"), list):
+    elif held in ("tuple", "set", "dict") and _has_items(held, items := document.get("items")):
         yield from _bracketed(held, items, of, depth + 1)
     else:
         yield f"{held.rpartition('.')[2].rpartition(':')[2]}(" if isinstance(held, str) else f"{tag}("
