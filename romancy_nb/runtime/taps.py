@@ -22,7 +22,7 @@ __all__ = ["Report", "Reports", "Taps", "Told"]
 
 Told = Callable[[str, Any], object]
 """Is told ``("rows", [Row, …])``, ``("runs", instance)`` (another run of it has begun, or stands otherwise), ``("report", key of
-the run)``, ``("forgotten", key of the run)`` or ``("left", key of the run)`` (the engine is over, and says no more); returns at once."""
+the run)``, ``("forgotten", key of the run)`` or ``("left", key of the run)`` (the engine is over); returns at once."""
 
 
 class Taps:
