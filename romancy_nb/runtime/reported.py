@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,7 @@ PACE: Final = 1.0
 _NONCE: Final = re.compile(r"[0-9a-f]{4,32}")
 _TEXT: Final = 500
 _LARGEST: Final = 5_000_000
+_LATEST: Final = 2**63
 
 Report = tuple[float, float | None, str, int, int, float]
 """How far an activity says it is: done, of how much in all, in words; when it said so, when it first did, and how much was done
@@ -127,7 +129,8 @@ def read(where: str, owner: Owner, run: int) -> dict[str, Report]:
     if file is None:
         return {}
     try:
-        if file.stat().st_size > _LARGEST:
+        found = file.stat()
+        if found.st_size > _LARGEST or not stat.S_ISREG(found.st_mode):  # a pipe would never end
             return {}
         steps = json.loads(file.read_text("utf-8"))["runs"].get(str(run), {})
         return {str(place): _report(*told) for place, told in steps.items()}
@@ -136,4 +139,7 @@ def read(where: str, owner: Owner, run: int) -> dict[str, Report]:
 
 
 def _report(done: Any, total: Any, text: Any, at: Any, first_at: Any, first_done: Any) -> Report:
-    return float(done), None if total is None else float(total), str(text), int(at), int(first_at), float(first_done)
+    times = int(at), int(first_at)
+    if not all(0 <= each < _LATEST for each in times):
+        raise ValueError("no times of a clock")
+    return float(done), None if total is None else float(total), str(text), *times, float(first_done)

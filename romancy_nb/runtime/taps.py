@@ -122,7 +122,11 @@ class Reports:
         self._changed = changed
 
     def report(self, run: int, place: str, done: float, total: float | None, text: str) -> None:
-        """Take what an activity reports, as often as it likes."""
+        """Take what an activity reports, as often as it likes; what says no number is left out, since no step fails of it."""
+        try:
+            done, total, text = float(done), None if total is None else float(total), str(text)
+        except (TypeError, ValueError, OverflowError):
+            return
         now = round(monotonic() * 1_000_000)
         steps = self._newest.get(run)
         if steps is None:

@@ -202,10 +202,12 @@ def _listed(items: list[Any], of: _Of, depth: int) -> Iterator[str]:
         between = ", "
 
 
-def _has_items(kind: str, items: Any) -> bool:
-    """Is it what such a thing is made of? Somebody else may have written the journal."""
-    pairs = kind == "dict"
-    return isinstance(items, list) and (not pairs or all(isinstance(each, list) and len(each) == 2 for each in items))
+def _items(kind: str, document: dict[str, Any]) -> list[Any] | None:
+    """Return what such a thing is made of; None where it is none, since somebody else may have written the journal."""
+    items = document.get("items")
+    if not isinstance(items, list):
+        return None
+    return items if kind != "dict" or all(isinstance(each, list) and len(each) == 2 for each in items) else None
 
 
 def _bracketed(kind: str, items: list[Any], of: _Of, depth: int) -> Iterator[str]:
@@ -237,7 +239,7 @@ def _tagged(tag: str, document: dict[str, Any], of: _Of, depth: int) -> Iterator
         yield f"<{of.parts[held].codec}, {size(of.parts[held].size)}>" if known else "<binary>"
     elif len(document) == 1:
         yield from _pieces(held, of, depth)
-    elif held in ("tuple", "set", "dict") and _has_items(held, items := document.get("items")):
+    elif held in ("tuple", "set", "dict") and (items := _items(held, document)) is not None:
         yield from _bracketed(held, items, of, depth + 1)
     else:
         yield f"{held.rpartition('.')[2].rpartition(':')[2]}(" if isinstance(held, str) else f"{tag}("
