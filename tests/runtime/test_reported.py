@@ -144,3 +144,37 @@ def test_numbers_of_any_sort_are_reported_and_what_is_none_is_left_out(where: st
     until(lambda: files(where))
     taps.reports.over(1, "0:0")
     taps.close()
+
+
+@pytest.mark.parametrize("strange", ["[]", "{}", '{"owner": 5}', '{"owner": "[]"}', "null", "half a wo", "["], ids=repr)
+def test_what_others_have_put_beside_the_journal_keeps_nobody_from_reporting(where: str, strange: str) -> None:
+    Path(f"{where}.progress-strange").write_text(strange, "utf-8")
+    owner = ownership.my_token("abcd1234")
+    taps = Taps(where, owner)
+    taps.reports.report(1, "0:0", 1, 2, "")
+    until(lambda: reported.read(where, owner, 1))
+    taps.close()
+    assert not Path(f"{where}.progress-abcd1234").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
+def test_a_pipe_beside_the_journal_keeps_nobody_from_reporting(where: str) -> None:
+    os.mkfifo(f"{where}.progress-strange")
+    owner = ownership.my_token("abcd1234")
+    taps = Taps(where, owner)
+    taps.reports.report(1, "0:0", 1, 2, "")
+    until(lambda: reported.read(where, owner, 1))
+    taps.close()
+
+
+def test_a_full_disk_leaves_no_draft_behind(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Path, *_: Any) -> None:
+        file.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    taps = Taps(where, ownership.my_token("abcd1234"))
+    taps.reports.report(1, "0:0", 1, 2, "")
+    until(lambda: files(where))
+    taps.close()
+    assert files(where) == []
