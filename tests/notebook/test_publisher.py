@@ -451,3 +451,28 @@ def test_pages_and_cells_are_told_when_the_journal_was_let_go_of_and_the_run_put
     assert anew.until(bool)["rows"] == afresh["rows"]
     while len(publisher._shown) > 1:  # the page looks at the journal that is connected now
         time.sleep(0.01)
+
+
+def test_a_journal_that_is_held_elsewhere_keeps_nothing_waiting_that_needs_it_not(
+    journal: Any, publisher: Publisher
+) -> None:
+    handle, page, drawn = brief.start(2), Page(), threading.Event()
+    handle.result(20)
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    page.until(bool)
+    program = (
+        "import duckdb, sys, time\nfor _ in range(500):\n    try:\n        held = duckdb.connect(sys.argv[1])\n        break\n"
+        "    except Exception:\n        time.sleep(0.02)\nprint('held', flush=True)\ntime.sleep(60)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program, str(journal)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None and child.stdout.readline() == "held\n"
+        for shown in publisher._shown.values():
+            shown.here = shown.over = False  # as of a run that goes on in another process
+        publisher.tell("report", 0)
+        time.sleep(1.5)
+        publisher.leave(Drawn(), drawn.set)
+        assert drawn.wait(3)
+    finally:
+        child.kill()
+        child.wait()
