@@ -449,8 +449,8 @@ def test_pages_and_cells_are_told_when_the_journal_was_let_go_of_and_the_run_put
     anew = Page()
     assert publisher.open(f"timeline:{handle.id}:1", anew.messages.put)
     assert anew.until(bool)["rows"] == afresh["rows"]
-    while len(publisher._shown) > 1:  # the page looks at the journal that is connected now
-        time.sleep(0.01)
+    # the page looks at the journal that is connected now, and at no other
+    assert [shown.engine for shown in list(publisher._shown.values()) if shown.pages] == [launch.current()]
 
 
 def test_a_journal_that_is_held_elsewhere_keeps_nothing_waiting_that_needs_it_not(
