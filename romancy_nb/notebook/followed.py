@@ -21,6 +21,8 @@ __all__ = ["FORGOTTEN", "LOOK", "SHARE", "Cell", "Followed"]
 
 LOOK: Final = 1.0
 """Seconds between two looks at a run of another process, and between two drawings where no page looks."""
+BRIEFLY: Final = 1.0
+"""Seconds that a look waits for a journal that is held elsewhere: all others are not told meanwhile."""
 RARELY: Final = 10.0
 """Seconds between two drawings of the static form while a page shows the living one."""
 FORGOTTEN: Final = 200.0
@@ -121,6 +123,17 @@ class Followed:
             self.pages.clear()
         self._draw()
 
+    def failed(self) -> None:
+        """It could not be told or drawn just now: that is tried again after a while, and not before."""
+        self.stale, self.look = True, monotonic() + LOOK
+        self.cells = {cell: max(at, self.look) for cell, at in self.cells.items()}
+
+    def left(self) -> None:
+        """The journal was let go of: what went on here has been put down, and what goes on elsewhere is seen no more."""
+        if self.here:
+            self.here = self.following.alive = False
+            self.changed = self.undrawn = self.over = True
+
     def _draw(self) -> None:
         """Draw the static forms that are due."""
         begun = monotonic()
@@ -144,7 +157,8 @@ class Followed:
         known, stale = self.following.seq, self.stale
         forgotten = forgets()
         found = self.engine.ask(
-            lambda engine: looking.again(engine, self.instance, self.run, None if stale else known, told)
+            lambda engine: looking.again(engine, self.instance, self.run, None if stale else known, told),
+            timeout=BRIEFLY,
         )
         if self.forgotten:
             self.following = SharedReading(found.rows, found.runs, found.alive, forgotten)

@@ -64,9 +64,14 @@ class _Offer(NamedTuple):
 
 
 class Publisher:
-    """Follows runs. What it knows is its own thread's; others put what they want into its inbox, and find runs that are read."""
+    """Follows runs. What it knows is its own thread's; others put what they want into its inbox, and find runs that are read.
+
+    Attributes:
+        ends: the process ends: that journals are let go of is told to nobody.
+    """
 
     def __init__(self) -> None:
+        self.ends = False
         self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._shown: dict[tuple[int, int], Followed] = {}
         self._offers: dict[tuple[int, int], _Offer] = {}
@@ -200,7 +205,7 @@ class Publisher:
                     shown.publish(self.tell, self._forgets_of(shown))
                 except Exception as problem:  # the journal may be held or let go of just now: the next time tells
                     log.debug("the timeline of %s is not shown: %s", shown.instance, problem)
-                    shown.stale, shown.look = True, monotonic() + LOOK
+                    shown.failed()
                 if not shown.pages and not shown.cells:
                     del self._shown[key]
                     self._unwatch(shown.engine, shown.run)
@@ -247,7 +252,10 @@ class Publisher:
                 continue
             if shown.undrawn:
                 due += shown.cells.values()
-            due.append(shown.look if not shown.here or shown.stale or shown.beside else shown.seen + FORGOTTEN)
+            if not shown.here or shown.stale or shown.beside:
+                due.append(shown.look)
+            elif shown.pages:
+                due.append(shown.seen + FORGOTTEN)
         return max(0.01, min(due) - monotonic()) if due else None
 
     def _take(self, item: tuple[str, Any], waiting: list[tuple[Cell, str, int, float]]) -> None:
@@ -267,11 +275,18 @@ class Publisher:
             self._offers = {key: offer for key, offer in self._offers.items() if key[1] != content}
             for shown in self._of(content):
                 shown.stale = shown.forgotten = True
+        elif what == "left":
+            for shown in self._of(content):
+                if shown.engine is not launch.connected() and not self.ends:
+                    shown.left()
         elif what == "runs":
             for shown in self._shown.values():
                 shown.beside = shown.beside or shown.instance == content
         elif what == "open":
             anchor, send, *looked = content
+            for shown in self._shown.values():
+                if shown.engine is not looked[0]:  # the page looked at it before another journal was connected
+                    shown.pages.pop(anchor, None)
             shown = self._known(*looked)
             shown.opened(anchor, send, self.tell, self._forgets_of(shown))
         elif what in {"close", "here"}:
@@ -328,6 +343,7 @@ provider = Publisher()
 @atexit.register
 def _at_exit() -> None:
     """The kernel ends. A large message that is not copied would be sent from memory that is no more."""
+    provider.ends = True
     if provider._thread is None:
         return
     with suppress(Exception):

@@ -89,13 +89,13 @@ class Engine(Notebooks):
 
         Args:
             work: called with the engine.
-            timeout: None: however long the journal is held elsewhere; else the engine's ``PATIENCE`` counts.
+            timeout: seconds that the journal may be held elsewhere, at most ``PATIENCE``; None: however long.
 
         Raises:
             JournalBusy: the journal was held elsewhere for too long.
         """
         reply: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
-        self.inbox.put(Ask(work, reply) if timeout is not None else Ask(work, reply, since=inf))
+        self.inbox.put(Ask(work, reply, inf if timeout is None else monotonic() - max(0.0, PATIENCE - timeout)))
         while True:
             try:
                 ok, value = reply.get(timeout=1.0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,8 @@ PACE: Final = 1.0
 _NONCE: Final = re.compile(r"[0-9a-f]{4,32}")
 _TEXT: Final = 500
 _LARGEST: Final = 5_000_000
+_LATEST: Final = 2**63
+_UNREADABLE: Final = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 Report = tuple[float, float | None, str, int, int, float]
 """How far an activity says it is: done, of how much in all, in words; when it said so, when it first did, and how much was done
@@ -89,9 +92,14 @@ class ReportFile:
                 if not self._reports():
                     self._thread = None
                     break
-        if written and self._path is not None:
-            with suppress(OSError):
-                self._path.unlink(missing_ok=True)
+        if self._path is not None:
+            for file in (self._path, self._draft(self._path)):  # of a full disk, the latter is left
+                with suppress(OSError):
+                    file.unlink(missing_ok=True)
+
+    @staticmethod
+    def _draft(path: Path) -> Path:
+        return path.with_name(path.name + ".new")
 
     def _text(self) -> str:
         told = self._reports()
@@ -107,7 +115,7 @@ class ReportFile:
         assert self._path is not None
         if first:
             _sweep(self._path)
-        draft = self._path.with_name(self._path.name + ".new")
+        draft = self._draft(self._path)
         draft.write_text(text, "utf-8")
         draft.replace(self._path)
 
@@ -116,9 +124,17 @@ def _sweep(own: Path) -> None:
     """Take away what engines that were killed have left."""
     stem = own.name.rpartition("-")[0]
     for file in own.parent.glob(f"{stem}-*"):
-        with suppress(OSError, ValueError):
-            if file.name != own.name and not ownership.alive(json.loads(file.read_text("utf-8"))["owner"]):
+        with suppress(*_UNREADABLE):
+            if file.name != own.name and not ownership.alive(_content(file)["owner"]):
                 file.unlink(missing_ok=True)
+
+
+def _content(file: Path) -> Any:
+    """Return what stands in such a file, which somebody else may have made."""
+    found = file.stat()
+    if found.st_size > _LARGEST or not stat.S_ISREG(found.st_mode):  # a pipe would never end
+        raise ValueError("no file of ours")
+    return json.loads(file.read_text("utf-8"))
 
 
 def read(where: str, owner: Owner, run: int) -> dict[str, Report]:
@@ -127,13 +143,14 @@ def read(where: str, owner: Owner, run: int) -> dict[str, Report]:
     if file is None:
         return {}
     try:
-        if file.stat().st_size > _LARGEST:
-            return {}
-        steps = json.loads(file.read_text("utf-8"))["runs"].get(str(run), {})
+        steps = _content(file)["runs"].get(str(run), {})
         return {str(place): _report(*told) for place, told in steps.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+    except _UNREADABLE:
         return {}  # there is none, or it is not ours
 
 
 def _report(done: Any, total: Any, text: Any, at: Any, first_at: Any, first_done: Any) -> Report:
-    return float(done), None if total is None else float(total), str(text), int(at), int(first_at), float(first_done)
+    times = int(at), int(first_at)
+    if not all(0 <= each < _LATEST for each in times):
+        raise ValueError("no times of a clock")
+    return float(done), None if total is None else float(total), str(text), *times, float(first_done)

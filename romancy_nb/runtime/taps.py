@@ -22,7 +22,7 @@ __all__ = ["Report", "Reports", "Taps", "Told"]
 
 Told = Callable[[str, Any], object]
 """Is told ``("rows", [Row, …])``, ``("runs", instance)`` (another run of it has begun, or stands otherwise), ``("report", key of
-the run)`` or ``("forgotten", key of the run)``; returns at once."""
+the run)``, ``("forgotten", key of the run)`` or ``("left", key of the run)`` (the engine is over); returns at once."""
 
 
 class Taps:
@@ -96,8 +96,10 @@ class Taps:
                 watched[run][1]("forgotten", run)
 
     def close(self) -> None:
-        """The engine is over: other processes are told nothing any more."""
+        """The engine is over: nobody is told anything any more, here or in other processes."""
         self._file.close()
+        for run, (_, told) in self._runs.items():
+            told("left", run)
 
     def _stirred(self, run: int) -> None:
         found = self._runs.get(run)
@@ -120,7 +122,11 @@ class Reports:
         self._changed = changed
 
     def report(self, run: int, place: str, done: float, total: float | None, text: str) -> None:
-        """Take what an activity reports, as often as it likes."""
+        """Take what an activity reports, as often as it likes; what says no number is left out, since no step fails of it."""
+        try:
+            done, total, text = float(done), None if total is None else float(total), str(text)
+        except (TypeError, ValueError, OverflowError):
+            return
         now = round(monotonic() * 1_000_000)
         steps = self._newest.get(run)
         if steps is None:

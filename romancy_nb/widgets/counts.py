@@ -21,7 +21,7 @@ class Counts:
     """How many steps there are of each sort. A step may count in several; ``steps`` is how many there are.
 
     ``executed`` and ``from_journal`` are activities and side effects that were begun here, or answered by the journal;
-    ``undone`` counts compensations that completed, which count nowhere else.
+    ``executing`` are those of the former that still run, ``undone`` compensations that completed, which count nowhere else.
     """
 
     steps: int
@@ -34,13 +34,14 @@ class Counts:
     in_doubt: int
     cancelled: int
     undone: int = 0
+    executing: int = 0
 
 
 class Totals:
     """Sums over the steps of a run: a step that changes is taken out as it was and put in as it is."""
 
     def __init__(self, steps: Iterable[Step] = ()) -> None:
-        self._sums = [0] * 15
+        self._sums = [0] * 16
         for step in steps:
             self.put(step)
 
@@ -61,17 +62,17 @@ class Totals:
     @property
     def counts(self) -> Counts:
         """The counts of what is in."""
-        return Counts(*self._sums[:10])
+        return Counts(*self._sums[:11])
 
     @property
     def saved_us(self) -> int:
         """How long the steps from the journal once took, in µs."""
-        return self._sums[10]
+        return self._sums[11]
 
     @property
     def cost(self) -> Cost | None:
         """What the steps that were executed in this run cost; None where none says so."""
-        micros, with_micros, tokens, with_tokens = self._sums[11:]
+        micros, with_micros, tokens, with_tokens = self._sums[12:]
         if not with_micros and not with_tokens:
             return None
         return Cost(micros if with_micros else None, tokens if with_tokens else None)
@@ -96,6 +97,7 @@ def _parts(step: Step) -> tuple[int, ...]:
         counts and status == "in_doubt",
         counts and status == "cancelled",
         bool(step.undoes) and status == "completed",
+        fresh and begun and status == "running",
         (step.spent(0) or 0) if saved else 0,
         (cost.micros or 0) if cost else 0,
         cost is not None and cost.micros is not None,

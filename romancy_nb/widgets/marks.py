@@ -210,7 +210,7 @@ def tallies(view: Snapshot) -> list[str]:
     """Return the counts that are worth a word, in order: ``["3 from journal", "2 executed", "saved 41 s", …]``."""
     counts = view.counts
     said = []
-    executed = counts.executed - (counts.running if view.status != "compensating" else 0)  # what runs then is an undo
+    executed = counts.executed - counts.executing
     if counts.from_journal:
         said.append(f"{counts.from_journal:,} from journal")
     if executed or counts.from_journal:

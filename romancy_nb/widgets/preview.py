@@ -107,6 +107,8 @@ def _parse(text: str) -> Any:
     if len(text) > _PARSED:
         return _UNREAD
     try:
+        if text[:1].isspace():
+            return json.loads(text)
         found, end = _decode(text)  # what json.loads does, but for spaces around
         return found if end == len(text) else json.loads(text)
     except (ValueError, RecursionError):
@@ -200,6 +202,14 @@ def _listed(items: list[Any], of: _Of, depth: int) -> Iterator[str]:
         between = ", "
 
 
+def _items(kind: str, document: dict[str, Any]) -> list[Any] | None:
+    """Return what such a thing is made of; None where it is none, since somebody else may have written the journal."""
+    items = document.get("items")
+    if not isinstance(items, list):
+        return None
+    return items if kind != "dict" or all(isinstance(each, list) and len(each) == 2 for each in items) else None
+
+
 def _bracketed(kind: str, items: list[Any], of: _Of, depth: int) -> Iterator[str]:
     """What Python writes with brackets of its own and JSON cannot: tuples, sets, dicts with keys that are no texts."""
     if kind == "set" and not items:
@@ -229,7 +239,7 @@ def _tagged(tag: str, document: dict[str, Any], of: _Of, depth: int) -> Iterator
         yield f"<{of.parts[held].codec}, {size(of.parts[held].size)}>" if known else "<binary>"
     elif len(document) == 1:
         yield from _pieces(held, of, depth)
-    elif held in ("tuple", "set", "dict") and isinstance(items := document.get("items"), list):
+    elif held in ("tuple", "set", "dict") and (items := _items(held, document)) is not None:
         yield from _bracketed(held, items, of, depth + 1)
     else:
         yield f"{held.rpartition('.')[2].rpartition(':')[2]}(" if isinstance(held, str) else f"{tag}("

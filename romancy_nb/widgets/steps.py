@@ -22,6 +22,7 @@ from romancy_nb.words import clip, duration
 __all__ = ["Attempt", "Progress", "Reported", "Standing", "Step", "progress_of", "step_of"]
 
 _OF_CHILD: Final = {"completed": "ok", "failed": "failed", "cancelled": "cancelled", "running": "running"}
+_CENTURIES: Final = 1e16  # µs: what takes longer than this is not told
 _LARGEST: Final = 20_000  # characters of what is known of a wait that are read for its question
 
 Reported = tuple[float, float | None, str, int, int, float]
@@ -331,9 +332,10 @@ def progress_of(told: Reported) -> Progress:
     done, first_done = _finite(done) or 0, _finite(first_done) or 0
     total = _finite(total)
     seconds = (at - first_at) / 1_000_000
-    rate = (done - first_done) / seconds if seconds > 0 and done > first_done else None
-    left = None if rate is None or total is None else int(max(0.0, total - done) / rate * 1_000_000)
-    return Progress(done, total, clip(text), None if rate is None else float(f"{rate:.3g}"), left)
+    rate = _finite((done - first_done) / seconds) if seconds > 0 and done > first_done else None
+    left = None if rate is None or total is None else _finite(max(0.0, total - done) / rate * 1_000_000)
+    rate = None if rate is None else float(f"{rate:.3g}")
+    return Progress(done, total, clip(text), rate, int(left) if left is not None and left < _CENTURIES else None)
 
 
 def _finite(number: float | None) -> float | None:

@@ -369,3 +369,110 @@ def test_a_page_that_looks_after_the_journal_was_let_go_of_connects_to_none(
     with pytest.raises(RunProblem, match="No journal is connected"):
         publisher.ask(f"timeline:{ended.id}:1", "details", {"place": "0:0"})
     assert launch.connected() is None and not list((tmp_path / "elsewhere").iterdir())
+
+
+class Drawn:
+    """A cell that may fail to be drawn."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.views: SimpleQueue[Any] = SimpleQueue()
+        self.fails = fails
+
+    def draw(self, view: Any) -> None:
+        self.views.put(view)
+        if self.fails:
+            raise OSError("nobody takes it")
+
+
+def rounds(publisher: Publisher, monkeypatch: pytest.MonkeyPatch, seconds: float = 1.5) -> int:
+    """Return how often the publisher wakes in this time."""
+    woken, wait = [], publisher._wait
+    monkeypatch.setattr(publisher, "_wait", lambda waiting: woken.append(1) or wait(waiting))
+    time.sleep(seconds)
+    return len(woken)
+
+
+def test_a_run_that_goes_on_for_long_in_a_cell_that_no_page_shows_costs_nothing(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("romancy_nb.notebook.live_timeline.FORGOTTEN", 0.5)
+    handle, cell = followed.start(2), Drawn()
+    publisher.follow(cell, handle.id, 1)
+    assert cell.views.get(timeout=20).live
+    time.sleep(1)
+    assert rounds(publisher, monkeypatch) < 8
+
+
+def test_a_cell_that_cannot_be_drawn_is_not_tried_again_and_again(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, cell = followed.start(2), Drawn(fails=True)
+    publisher.follow(cell, handle.id, 1)
+    assert cell.views.get(timeout=20).live
+    assert rounds(publisher, monkeypatch) < 8
+    cell.fails = False
+    gate.set()
+    while cell.views.get(timeout=20).status != "completed":
+        pass
+
+
+def test_a_run_elsewhere_whose_journal_was_let_go_of_here_costs_nothing(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("romancy_nb.runtime.looking._here", lambda *_: False)  # as of a run of another process
+    handle, cell = followed.start(2), Drawn()
+    publisher.follow(cell, handle.id, 1)
+    cell.views.get(timeout=20)
+    for shown in publisher._shown.values():
+        shown.undrawn = shown.stale = True
+    rn.disconnect()
+    time.sleep(1)
+    assert rounds(publisher, monkeypatch) < 8
+
+
+def test_pages_and_cells_are_told_when_the_journal_was_let_go_of_and_the_run_put_down(publisher: Publisher) -> None:
+    handle, page, cell = followed.start(2), Page(), Drawn()
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    page.until(lambda view: len(view["rows"]) == 3)
+    publisher.close(f"timeline:{handle.id}:1")
+    publisher.follow(cell, handle.id, 1)
+    assert cell.views.get(timeout=20).status == "running"
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    page.until(lambda view: view["live"])
+    rn.disconnect()
+    view = page.until(lambda view: not view["live"])
+    assert view["words"] == "interrupted" and view["rows"][-1]["status"] == "in_doubt"
+    while cell.views.get(timeout=20).status != "interrupted":
+        pass
+    afresh = view_json(rn.instance(handle.id).timeline().view)
+    assert view["rows"] == afresh["rows"] and tabs(view) == [(1, "interrupted")]
+    anew = Page()
+    assert publisher.open(f"timeline:{handle.id}:1", anew.messages.put)
+    assert anew.until(bool)["rows"] == afresh["rows"]
+    # the page looks at the journal that is connected now, and at no other
+    assert [shown.engine for shown in list(publisher._shown.values()) if shown.pages] == [launch.current()]
+
+
+def test_a_journal_that_is_held_elsewhere_keeps_nothing_waiting_that_needs_it_not(
+    journal: Any, publisher: Publisher
+) -> None:
+    handle, page, drawn = brief.start(2), Page(), threading.Event()
+    handle.result(20)
+    assert publisher.open(f"timeline:{handle.id}:1", page.messages.put)
+    page.until(bool)
+    program = (
+        "import duckdb, sys, time\nfor _ in range(500):\n    try:\n        held = duckdb.connect(sys.argv[1])\n        break\n"
+        "    except Exception:\n        time.sleep(0.02)\nprint('held', flush=True)\ntime.sleep(60)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program, str(journal)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None and child.stdout.readline() == "held\n"
+        for shown in publisher._shown.values():
+            shown.here = shown.over = False  # as of a run that goes on in another process
+        publisher.tell("report", 0)
+        time.sleep(1.5)
+        publisher.leave(Drawn(), drawn.set)
+        assert drawn.wait(3)
+    finally:
+        child.kill()
+        child.wait()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ import pytest
 
 from romancy_nb.runtime import ownership, reported
 from romancy_nb.runtime.taps import Taps
+from romancy_nb.widgets.marks import progress_words
+from romancy_nb.widgets.steps import progress_of
 
 
 def until(true: Callable[[], Any]) -> Any:
@@ -96,3 +102,79 @@ def test_a_token_from_a_journal_leads_to_no_other_file(where: str) -> None:
     for owner in ("", "[]", "3", "no json"):
         assert reported.read(where, owner, 7) == {}
     assert reported.read("postgresql://host/db", ownership.my_token("abcd1234"), 7) == {}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '[1e308, 1e-308, "x", 9e18, 1, -1e308]',
+        '[1, 2, "x", -1, 4, 5]',
+        f'[1e300, 1e300, "x", {10**400}, 1, 0]',
+        '[1e308, 1e308, "x", 2, 1, -1e308]',
+        '[1e-300, 1e300, "x", 20000000, 1, 0]',
+    ],
+)
+def test_whatever_stands_in_the_file_can_be_shown(where: str, told: str) -> None:
+    owner = ownership.my_token("abcd1234")
+    Path(f"{where}.progress-abcd1234").write_text('{"runs": {"1": {"0:0": ' + told + "}}}", "utf-8")
+    for report in reported.read(where, owner, 1).values():
+        progress = progress_of(report)
+        assert progress_words(progress)
+        json.dumps([progress.done, progress.total, progress.rate, progress.left_us], allow_nan=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
+def test_a_pipe_in_the_place_of_the_file_is_waited_for_by_nobody(where: str) -> None:
+    owner = ownership.my_token("abcd1234")
+    os.mkfifo(f"{where}.progress-abcd1234")
+    found: list[Any] = []
+    reader = threading.Thread(target=lambda: found.append(reported.read(where, owner, 1)), daemon=True)
+    reader.start()
+    reader.join(5)
+    assert found == [{}]
+
+
+def test_numbers_of_any_sort_are_reported_and_what_is_none_is_left_out(where: str) -> None:
+    taps = Taps(where, ownership.my_token("abcd1234"))
+    report = taps.reports.report
+    report(1, "0:0", Decimal(3), Fraction(9, 2), 7)  # type: ignore[arg-type]
+    for wrong in ("half", None, 10**400, [1]):
+        report(1, "0:1", wrong, None, "")  # type: ignore[arg-type]
+    assert [told[:3] for told in taps.reports.of(1).values()] == [(3.0, 4.5, "7")]
+    until(lambda: files(where))
+    taps.reports.over(1, "0:0")
+    taps.close()
+
+
+@pytest.mark.parametrize("strange", ["[]", "{}", '{"owner": 5}', '{"owner": "[]"}', "null", "half a wo", "["], ids=repr)
+def test_what_others_have_put_beside_the_journal_keeps_nobody_from_reporting(where: str, strange: str) -> None:
+    Path(f"{where}.progress-strange").write_text(strange, "utf-8")
+    owner = ownership.my_token("abcd1234")
+    taps = Taps(where, owner)
+    taps.reports.report(1, "0:0", 1, 2, "")
+    until(lambda: reported.read(where, owner, 1))
+    taps.close()
+    assert not Path(f"{where}.progress-abcd1234").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
+def test_a_pipe_beside_the_journal_keeps_nobody_from_reporting(where: str) -> None:
+    os.mkfifo(f"{where}.progress-strange")
+    owner = ownership.my_token("abcd1234")
+    taps = Taps(where, owner)
+    taps.reports.report(1, "0:0", 1, 2, "")
+    until(lambda: reported.read(where, owner, 1))
+    taps.close()
+
+
+def test_a_full_disk_leaves_no_draft_behind(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Path, *_: Any) -> None:
+        file.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    taps = Taps(where, ownership.my_token("abcd1234"))
+    taps.reports.report(1, "0:0", 1, 2, "")
+    until(lambda: files(where))
+    taps.close()
+    assert files(where) == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from romancy_nb.payloads.codec import ANY, encode
+from romancy_nb.payloads.payload import Payload
 from romancy_nb.widgets import preview
 
 
@@ -38,3 +40,16 @@ class Outer(BaseModel, extra="allow"):
 )
 def test_a_model_is_shown_without_the_notes_of_the_journal(value: BaseModel, shown: str) -> None:
     assert preview.value(encode(value, type(value), what="it")) == shown
+
+
+@pytest.mark.parametrize("items", [[1], [None], [""], [[]], [{}], [[1]], [["a", 1, 2]]])
+def test_a_dict_that_somebody_else_wrote_and_that_is_none_is_shown_as_what_stands_there(items: list[Any]) -> None:
+    written = Payload(json.dumps({"args": [{"$type": "dict", "items": items}], "kwargs": {}}))
+    assert preview.inputs(written).startswith("dict(items=[") and preview.value(written)
+
+
+@pytest.mark.parametrize("before", ["", " ", "\n\t", "\r\n "])
+@pytest.mark.parametrize("behind", ["", " ", "\n"])
+def test_spaces_around_what_was_recorded_change_nothing(before: str, behind: str) -> None:
+    text = '{"args": [1, {"$type": "tuple", "items": ["a"]}], "kwargs": {"key": {"$redacted": "x"}}}'
+    assert preview.inputs(Payload(before + text + behind)) == '1, ("a",), key=•••'

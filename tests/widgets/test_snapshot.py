@@ -267,3 +267,9 @@ def test_what_still_runs_is_said_to_run_and_not_to_have_been_executed() -> None:
     story.add(ev.ATTEMPT_STARTED, T + S, "0:1", attempt=1)
     assert tallies(snapshot(story.rows(), now=T + 2 * S)) == ["1 executed", "1 running"]
     assert tallies(snapshot(story.gets("0:1", T + 3 * S).rows(), now=T + 4 * S)) == ["2 executed"]
+
+
+def test_an_undo_that_the_code_makes_itself_and_that_still_runs_takes_nothing_from_what_was_executed() -> None:
+    story = Story().step("0:0", "book", T, S).asks("0:1", "unbook", T + S, undoes="0:0")
+    story.add(ev.ATTEMPT_STARTED, T + S, "0:1", attempt=1)
+    assert tallies(snapshot(story.rows(), now=T + 2 * S)) == ["1 executed", "1 running"]
