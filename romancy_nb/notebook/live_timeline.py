@@ -37,7 +37,7 @@ log = logging.getLogger("romancy_nb")
 PACE: Final = 0.2
 """Seconds between two updates of what is shown."""
 SOON: Final = 2.0
-"""Seconds until the first such drawing, beyond those that no run is drawn in."""
+"""Seconds more until a cell is first drawn where a page shows the living one."""
 OFFERED: Final = 20.0
 """Seconds that what was read for a static form is kept for the page that will show it."""
 AT_EXIT: Final = 3.0
