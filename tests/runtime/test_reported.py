@@ -8,26 +8,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import until
 
 from romancy_nb.runtime import ownership, reported
 from romancy_nb.runtime.taps import Taps
 from romancy_nb.widgets.marks import progress_words
 from romancy_nb.widgets.steps import progress_of
-
-
-def until(true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 20
-    while not (found := true()):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    return found
 
 
 @pytest.fixture

@@ -5,31 +5,11 @@ from __future__ import annotations
 import pytest
 from lab import DEADLINE, Lab, eventually
 from playwright.sync_api import expect
+from test_live_timeline import SETUP, touch
 
 pytest.importorskip("anywidget")
 pytestmark = [pytest.mark.kernel, pytest.mark.browser]
 
-SETUP = """
-%load_ext romancy_nb
-import asyncio, os
-
-@rn.activity
-async def step(gate: str) -> str:
-    while not os.path.exists(gate):
-        await asyncio.sleep(0.02)
-    return gate
-
-@rn.activity
-def quick(n: int) -> int:
-    return n
-
-@rn.workflow
-def slow(name: str) -> str:
-    quick(1)
-    step(f"{name}.one")
-    quick(2)
-    return step(f"{name}.two")
-"""
 SOON = DEADLINE * 1000
 
 
@@ -43,9 +23,9 @@ def test_on_ipykernel_6_a_run_is_drawn_while_its_cell_is_busy_and_comes_to_life_
     book.run_all(wait=False)
     expect(book.output(1)).to_contain_text("quick", timeout=SOON)
     expect(book.output(1)).to_contain_text("running")
-    (lab.server.root / "a.one").touch()
+    touch(lab, "a.one")
     expect(book.output(1)).to_contain_text("n=2", timeout=SOON)
-    (lab.server.root / "a.two").touch()
+    touch(lab, "a.two")
     live = book.output(1).locator(".rn-live")
     expect(live).to_contain_text("completed", timeout=SOON)
     book.wait_for_text("'6.", 2)
@@ -62,12 +42,12 @@ def test_on_ipykernel_6_what_runs_in_the_background_is_followed_also_after_a_rel
     live, table = book.output(1).locator(".rn-live"), book.output(2).locator(".rn-live")
     expect(live).to_contain_text("running", timeout=SOON)
     expect(table).to_contain_text("slow", timeout=SOON)
-    (lab.server.root / "b.one").touch()
+    touch(lab, "b.one")
     expect(live.locator("[data-id]")).to_have_count(4, timeout=SOON)
     book.save()
     book.load()
     expect(live.locator("[data-id]")).to_have_count(4, timeout=SOON)
-    (lab.server.root / "b.two").touch()
+    touch(lab, "b.two")
     expect(live).to_contain_text("completed", timeout=SOON)
     expect(table).to_contain_text("completed", timeout=SOON)
     book.restart()
