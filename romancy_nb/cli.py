@@ -254,15 +254,19 @@ def _follow(instance: Instance[Any], *, draws: bool) -> None:
     from romancy_nb.widgets.following import Following
     from romancy_nb.widgets.timeline import Timeline
 
-    engine, drawn, known, number = launch.current(), 0, 0, 0
+    engine, drawn, run = launch.current(), 0, 0
     following = Following(())
+
+    def known(key: int) -> int:
+        return following.seq if key == run else 0
+
     while True:
-        found = engine.ask(partial(looking.look, instance=instance.id, known=known, number=number))
-        if found.rows and found.rows[0].seq == 1 and found.number != number:
+        found = engine.ask(partial(looking.find, instance=instance.id, number=None, known=known))
+        if found.run != run:
             following = Following(found.rows)
         following.take(found.rows)
         following.now_runs(found.runs)
-        following.alive, following.progress, known, number = found.alive, found.progress, following.seq, found.number
+        following.alive, following.progress, run = found.alive, found.progress, found.run
         view = following.snapshot(clock.now_us())
         still_open = [step.kind for step in view.steps if step.status in {"running", "waiting"}]
         over = not view.live or (bool(still_open) and _RESTS.issuperset(still_open))

@@ -25,7 +25,7 @@ def cancel(found: Instance[Any], words: tuple[str, ...]) -> None:
         return
     print(
         f"{found.workflow_name} {found.id} is being cancelled: its code may clean up, then what it did is undone. %romancy show "
-        f"{found.id} shows how far that is."
+        f"{quoted(found.id)} shows how far that is."
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -79,7 +78,7 @@ class Followed:
     look: float = field(default_factory=lambda: monotonic() + LOOK)
     over: bool = False
 
-    def opened(self, anchor: str, send: Send, told: Told, forgets: Callable[[], int]) -> None:
+    def opened(self, anchor: str, send: Send, told: Told, forgets: int) -> None:
         """A page looks at it: send it the whole, and from now on what changes."""
         self.changed = True
         self.publish(told, forgets)  # what this page is told at once, the others are told as a change
@@ -97,8 +96,8 @@ class Followed:
         for anchor, send in list(pages.items()):
             send({"kind": "whole", "anchor": anchor, "what": "timeline", "n": self.n, "view": view})
 
-    def publish(self, told: Told, forgets: Callable[[], int]) -> None:
-        """Tell pages what has changed, and draw the static forms that are due; *told* and *forgets* as for a reading."""
+    def publish(self, told: Told, forgets: int) -> None:
+        """Tell pages what has changed, and draw the static forms that are due; *told* and *forgets* are for a reading."""
         now = monotonic()
         if self.stale or self.beside or (self.look <= now and self._may_be_other()):
             self._read(told, forgets)
@@ -151,17 +150,16 @@ class Followed:
         if view.finished is not None:
             self.cells.clear()
 
-    def _read(self, told: Told, forgets: Callable[[], int]) -> None:
+    def _read(self, told: Told, forgets: int) -> None:
         """Look into the journal: it is a run of another process, or rows came from elsewhere."""
         self.look = monotonic() + LOOK
         known, stale = self.following.seq, self.stale
-        forgotten = forgets()
         found = self.engine.ask(
             lambda engine: looking.again(engine, self.instance, self.run, None if stale else known, told),
             timeout=BRIEFLY,
         )
         if self.forgotten:
-            self.following = SharedReading(found.rows, found.runs, found.alive, forgotten)
+            self.following = SharedReading(found.rows, found.runs, found.alive, forgets)
         self.stale = self.beside = False
         self.here = found.here
         if (

@@ -150,7 +150,7 @@ class MarimoCell(Console):
 
 def display(instance: Instance[Any]) -> Any:
     """Return what marimo displays of *instance*: what lives while its run may go on, else the static timeline."""
-    timeline = Timeline.of(instance)
+    timeline: Timeline = instance.timeline()
     if timeline.view.status in _OVER or not running():
         return timeline
     with suppress(Exception):  # without anywidget, or with a marimo that has other threads: static

@@ -138,8 +138,7 @@ class Publisher:
         if offer:
             self._begin()
             self.tell("offer", (found.run, _Offer(engine, following, monotonic() + OFFERED)))
-        runs = runs_of(instance) if found.number > 1 else []
-        return Timeline(following.snapshot(now_us(), found.alive, runs))
+        return Timeline(following.snapshot(now_us(), found.alive, runs_of(instance, found.number)))
 
     def ask(self, anchor: str, what: str, arguments: dict[str, Any]) -> Any:
         """Answer a page's question about *anchor*."""
@@ -202,7 +201,7 @@ class Publisher:
                 self._begin_cells(waiting)
             for key, shown in list(self._shown.items()):
                 try:
-                    shown.publish(self.tell, self._forgets_of(shown))
+                    shown.publish(self.tell, self._forgets.get(shown.run, 0))
                 except Exception as problem:  # the journal may be held or let go of just now: the next time tells
                     log.debug("the timeline of %s is not shown: %s", shown.instance, problem)
                     shown.failed()
@@ -229,9 +228,6 @@ class Publisher:
             item = self._next(0)
         if rows:
             yield "rows", rows
-
-    def _forgets_of(self, shown: Followed) -> Callable[[], int]:
-        return lambda: self._forgets.get(shown.run, 0)
 
     def _unwatch(self, engine: Engine, run: int) -> None:
         if (id(engine), run) not in self._shown and (id(engine), run) not in self._offers:
@@ -288,7 +284,7 @@ class Publisher:
                 if shown.engine is not looked[0]:  # the page looked at it before another journal was connected
                     shown.pages.pop(anchor, None)
             shown = self._known(*looked)
-            shown.opened(anchor, send, self.tell, self._forgets_of(shown))
+            shown.opened(anchor, send, self.tell, self._forgets.get(shown.run, 0))
         elif what in {"close", "here"}:
             for shown in self._shown.values():
                 if content in shown.pages:

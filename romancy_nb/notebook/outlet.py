@@ -123,8 +123,7 @@ class CellOutlet:
 
     def displays(self, *args: Any, **options: Any) -> None:
         with self._order:
-            if self._held is not None:
-                self._held.release()
+            self.release()
             self._display(*args, **options)
 
     def _display(self, *args: Any, **options: Any) -> None:
@@ -227,8 +226,7 @@ class CellOutlet:
         next cell is run, or after ``READ`` seconds. *later* asks for that everywhere.
         """
         with self._order:  # what the display's thread is just drawing goes first
-            if self._held is not None:
-                self._held.release()
+            self.release()
             self._finally = line
             self._captures.clear()
             if self.headless and not later:

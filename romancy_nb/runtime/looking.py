@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from romancy_nb.runtime.engine import Engine
     from romancy_nb.runtime.taps import Told
 
-__all__ = ["Found", "RunFacts", "again", "file_of", "find", "look"]
+__all__ = ["Found", "RunFacts", "again", "file_of", "find"]
 
 
 class RunFacts(NamedTuple):
@@ -87,14 +87,6 @@ def again(engine: Engine, instance: str, run: int, known: int | None, told: Told
     head = next((each for each in heads if each.run == run), None) or engine.journal.run_heads([run])[run]
     rows = engine.journal.load(run, parts=False) if known is None or head.last_seq > known else []
     return _found(engine, head, heads, rows)
-
-
-def look(engine: Engine, *, instance: str, known: int, number: int) -> Found:
-    """Look at the newest run of *instance*; its rows only where it is another one than *number*, or has more than *known* rows."""
-    head = head_of(engine, instance)
-    new = head.number != number or head.last_seq > known
-    rows = engine.journal.load(head.run, parts=False) if new else []
-    return _found(engine, head, engine.journal.runs(instance), rows)
 
 
 def _found(engine: Engine, head: Head, heads: list[Head], rows: list[Row]) -> Found:

@@ -26,9 +26,7 @@ _TYPE_KEYS: Final = ("type", "class", "cls", "name")
 _TEXT_KEYS: Final = ("message", "text", "str")
 _DEEPEST: Final = 6
 _BOUND: Final = {"args", "kwargs"}
-_FEW: Final = 8
 _NUMBERS: Final = (bool, int, float)
-_decode: Final = json.JSONDecoder().raw_decode
 
 
 def value(payload: Payload | None, limit: int = LIMIT) -> str:
@@ -40,8 +38,6 @@ def value(payload: Payload | None, limit: int = LIMIT) -> str:
     document = _parse(payload.text)
     if document is _UNREAD:
         return _raw(payload.text, limit)
-    if (plain := _plain(document, _of(payload, limit).most)) is not None:
-        return clip(plain, limit)
     return _joined(_pieces(document, _of(payload, limit)), limit)
 
 
@@ -56,8 +52,6 @@ def inputs(payload: Payload | None, limit: int = LIMIT) -> str:
         return _raw(payload.text, limit)
     if isinstance(document, dict) and not _tag(document):
         if document.keys() == _BOUND and _is_bound(document):
-            if (flat := _flat(document["args"], document["kwargs"], _of(payload, limit).most)) is not None:
-                return clip(flat, limit)
             return _joined(_arguments(document["args"], document["kwargs"], _of(payload, limit)), limit)
         return _joined(_arguments([], document, _of(payload, limit)), limit)
     return _joined(_pieces(document, _of(payload, limit)), limit)
@@ -107,10 +101,7 @@ def _parse(text: str) -> Any:
     if len(text) > _PARSED:
         return _UNREAD
     try:
-        if text[:1].isspace():
-            return json.loads(text)
-        found, end = _decode(text)  # what json.loads does, but for spaces around
-        return found if end == len(text) else json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
         return _UNREAD
 
@@ -144,25 +135,13 @@ def _tag(document: dict[str, Any]) -> str:
 def _arguments(args: list[Any], kwargs: dict[str, Any], of: _Of) -> Iterator[str]:
     between = ""
     for item in args:
-        if (plain := _plain(item, of.most)) is not None:
-            yield between + plain
-        else:
-            yield between
-            yield from _pieces(item, of, 1)
+        yield between
+        yield from _pieces(item, of, 1)
         between = ", "
     for key, item in members(kwargs):
         yield f"{between}{key}="
         yield from _pieces(item, of, 1)
         between = ", "
-
-
-def _flat(args: list[Any], kwargs: dict[str, Any], most: int) -> str | None:
-    """Return a few inputs that have no parts, as most calls have them; None where there are others."""
-    if len(args) + len(kwargs) > _FEW or NOTES.intersection(kwargs):
-        return None
-    told = [_plain(each, most) for each in args]
-    told += [plain and f"{key}={plain}" for key, each in kwargs.items() for plain in (_plain(each, most),)]
-    return None if None in told else ", ".join(map(str, told))
 
 
 def _plain(document: Any, most: int) -> str | None:

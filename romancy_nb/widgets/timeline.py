@@ -30,7 +30,7 @@ class Timeline:
     def of(cls, instance: Any, *, whole: bool = False) -> Timeline:
         """Return the timeline of *instance* as its journal has it now; *whole*: with more than previews of values."""
         found = instance._look()
-        runs = runs_of(instance) if found.number > 1 else []
+        runs = runs_of(instance, found.number)
         told = found.progress
         return cls(snapshot(found.rows, now=now_us(), alive=found.alive, runs=runs, progress=told, whole=whole))
 
@@ -57,8 +57,10 @@ def columns() -> int:
     return shutil.get_terminal_size().columns - 1 if terminal else 0
 
 
-def runs_of(instance: Any) -> list[RunLine]:
-    """Return the runs of *instance* as its journal has them, for the tabs."""
+def runs_of(instance: Any, newest: int) -> list[RunLine]:
+    """Return the runs of *instance* as its journal has them, for the tabs; none where the *newest* is the first."""
+    if newest == 1:
+        return []
     return [
         RunLine(
             number=int(run["run"]),
