@@ -50,6 +50,8 @@ def test_on_ipykernel_6_what_runs_in_the_background_is_followed_also_after_a_rel
     touch(lab, "b.two")
     expect(live).to_contain_text("completed", timeout=SOON)
     expect(table).to_contain_text("completed", timeout=SOON)
+    # while a page looks, the static form follows within ten seconds
+    eventually(lambda: "completed" in str(book.save().cells[1].outputs), "the file to say how it ended")
     book.restart()
     expect(book.page.locator(".rn-live")).to_have_count(0, timeout=SOON)
     assert "quick" in book.text(1)
